@@ -1,0 +1,204 @@
+"""The clip codec: exactly the frames that go in, as an mp4 whose every frame has a known place.
+
+Frames are I420 pictures in one array, `[T, H * 3 // 2, W]` uint8: H rows of luma, then the quarter-
+size planes of Cb and Cr packed below it. H and W are even; values are BT.601, limited range.
+
+Why these settings: a closed group of 16 pictures makes an aligned training window one independent
+run of packets; without B-frames a packet is a picture and display order is file order; the
+`fastdecode` tuning and yuv420p are what `reference` decoders read fastest. One thread and bit-exact
+flags make equal frames equal bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import av.codec.context
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+WIDTH_PX = 160
+HEIGHT_PX = 90
+CLIP_FPS = 10
+CLIP_FRAMES = 160
+GOP_FRAMES = 16
+
+CODEC_VERSION = 1
+"""Raised whenever the same frames would become other bytes: packs of another version are cut anew."""
+
+Frames = npt.NDArray[np.uint8]
+"""I420 pictures, `[T, H * 3 // 2, W]` uint8, BT.601 limited range."""
+
+# Numbers of ITU-T H.273: colour_primaries, transfer_characteristics and matrix_coefficients 6 are
+# SMPTE 170M (BT.601 with 525 lines), which decoders also assume of small video that says nothing.
+_SMPTE170M = 6
+_LIMITED_RANGE = 1
+
+_X264 = {
+    "preset": "veryfast",
+    "tune": "fastdecode",
+    "crf": "20",
+    "x264-params": f"keyint={GOP_FRAMES}:min-keyint={GOP_FRAMES}:scenecut=0:bframes=0:open-gop=0",
+}
+
+
+class CodecError(ValueError):
+    """Bytes that are not the clip their index says they are."""
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """An mp4 and the places of its frames.
+
+    Attributes:
+        mp4: the file, moov first; the packets are its last `sum(packet_sizes)` bytes.
+        packet_sizes: one size in bytes a frame, in display order.
+        extradata: the avcC record a decoder needs before the first packet.
+    """
+
+    mp4: bytes
+    packet_sizes: tuple[int, ...]
+    extradata: bytes
+
+
+def encode_clip(frames: Frames | Iterable[Frames], fps: float = CLIP_FPS) -> EncodedClip:
+    """Encode frames of a constant rate; the mp4 holds exactly as many as are given.
+
+    Args:
+        frames: I420 pictures `[T, H * 3 // 2, W]` uint8, or an iterable of single ones.
+        fps: frames a second, > 0.
+
+    Raises:
+        ValueError: there are no frames, or their height or width is odd.
+    """
+    rate = Fraction(fps).limit_denominator(1001)
+    buffer = _KeptBuffer()
+    # The second pass of faststart opens the output once more, to read what was written.
+    container = av.open(
+        buffer,
+        "w",
+        format="mp4",
+        options={"movflags": "+faststart", "fflags": "+bitexact"},
+        io_open=lambda *_: _KeptBuffer(buffer.getvalue()),
+    )
+    stream: VideoStream | None = None
+    with container:
+        for number, picture in enumerate(frames):
+            if stream is None:
+                stream = _add_stream(container, picture, rate)
+            frame = VideoFrame.from_ndarray(picture, format="yuv420p")
+            frame.pts, frame.time_base = number, 1 / rate
+            frame.colorspace, frame.color_range = _SMPTE170M, _LIMITED_RANGE
+            container.mux(stream.encode(frame))
+        if stream is None:
+            raise ValueError("a clip needs at least one frame")
+        container.mux(stream.encode(None))
+    return probe_clip(buffer.getvalue())
+
+
+def probe_clip(mp4: bytes) -> EncodedClip:
+    """Find the packets of a clip file.
+
+    Raises:
+        CodecError: the bytes are not an mp4 whose packets lie in order at its end.
+    """
+    try:
+        with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
+            stream = container.streams.video[0]
+            places = [(packet.pos, packet.size) for packet in container.demux(stream) if packet.size]
+            extradata = stream.codec_context.extradata or b""
+    except (av.FFmpegError, IndexError) as error:
+        raise CodecError(f"not a clip file: {error}") from error
+    end = len(mp4)
+    for position, size in reversed(places):
+        end -= size
+        if position != end:
+            raise CodecError(f"packet at byte {position}, expected at {end}")
+    return EncodedClip(mp4, tuple(size for _, size in places), extradata)
+
+
+def decode_clip(mp4: bytes) -> Frames:
+    """All frames of a clip file, I420 `[T, H * 3 // 2, W]` uint8.
+
+    Raises:
+        CodecError: the bytes are not a clip file or one of its packets does not decode.
+    """
+    clip = probe_clip(mp4)
+    start = len(mp4) - sum(clip.packet_sizes)
+    return PacketDecoder(clip.extradata).decode(split_packets(mp4[start:], clip.packet_sizes))
+
+
+def split_packets(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """Cut a run of packets into its packets.
+
+    Raises:
+        CodecError: the run is shorter than its packets.
+    """
+    view, packets, place = memoryview(data), [], 0
+    if len(data) < sum(sizes):
+        raise CodecError(f"{len(data)} bytes of packets, {sum(sizes)} expected")
+    for size in sizes:
+        packets.append(bytes(view[place : place + size]))
+        place += size
+    return packets
+
+
+class PacketDecoder:
+    """A decoder that stays open: fed with packets, it never opens a container.
+
+    Args:
+        extradata: the avcC record of the encoding that the packets come from.
+    """
+
+    def __init__(self, extradata: bytes) -> None:
+        self._context = av.CodecContext.create("h264", "r")
+        self._context.extradata = extradata
+        self._context.thread_count = 1
+
+    def decode(self, packets: Sequence[bytes]) -> Frames:
+        """Decode a run of packets that begins with a key frame; `[T, H * 3 // 2, W]` uint8.
+
+        Raises:
+            CodecError: a packet does not decode or a frame is missing.
+        """
+        pictures: list[Any] = []
+        try:
+            for data in packets:
+                pictures += self._context.decode(av.Packet(data))
+            pictures += self._context.decode(None)
+        except av.FFmpegError as error:
+            raise CodecError(f"packet {len(pictures)} does not decode: {error}") from error
+        finally:
+            self._context.flush_buffers()
+        if len(pictures) != len(packets):
+            raise CodecError(f"{len(pictures)} frames in {len(packets)} packets")
+        return np.stack([picture.to_ndarray() for picture in pictures])
+
+
+def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:
+    rows, width = picture.shape
+    if rows % 3 or width % 2:
+        raise ValueError(f"not an I420 picture of even height and width: {picture.shape}")
+    stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=_X264))
+    stream.width, stream.height, stream.pix_fmt = width, rows * 2 // 3, "yuv420p"
+    context = stream.codec_context
+    context.thread_count = 1
+    context.flags |= av.codec.context.Flags.bitexact
+    context.sample_aspect_ratio = Fraction(1, 1)
+    context.color_range, context.colorspace = _LIMITED_RANGE, _SMPTE170M
+    context.color_primaries = context.color_trc = _SMPTE170M
+    return stream
+
+
+class _KeptBuffer(io.BytesIO):
+    """A buffer that outlives the muxer's close."""
+
+    def close(self) -> None:
+        self.flush()

@@ -1,0 +1,176 @@
+"""A dataset's folder: names in, bytes out, and every object whole or absent.
+
+Names are relative, with `/` between the parts. A writer dies at any instruction and no reader ever
+sees half an object: bytes go to `.tmp/`, are synced, and take their name by one rename (replace) or
+one hard link (create if absent), after which the folder is synced too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shards.errors import UserError
+
+_STAGING = ".tmp"
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://")
+_serial = itertools.count()
+
+
+class Staged:
+    """An object being written; it has no name until `publish` gives it one."""
+
+    def __init__(self, store: Store, path: Path, file: BinaryIO) -> None:
+        self._store = store
+        self._path = path
+        self.file = file
+
+    def publish(self, name: str, *, if_absent: bool = False) -> bool:
+        """Sync the bytes and give them `name`, at once and whole.
+
+        Args:
+            if_absent: leave an object that already has the name as it is.
+
+        Returns:
+            Whether these bytes are now the object (False only with `if_absent`).
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        target = self._store.path(name)
+        self._store.make_folder(target.parent)
+        if if_absent:
+            try:
+                target.hardlink_to(self._path)
+            except FileExistsError:
+                return False
+        else:
+            self._path.replace(target)
+        _sync_folder(target.parent)
+        return True
+
+
+class Store:
+    """Objects under one folder, or under a `file://` URL of one.
+
+    Every path of Genieset goes through here, so an object store becomes another backend of this
+    class and of nothing else.
+
+    Raises:
+        UserError: the URL names a kind of store that is not supported.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = os.fspath(url)
+        scheme = _URL.match(self.url)
+        if scheme and scheme["scheme"] != "file":
+            raise UserError(f"dataset {self.url}: only local folders are supported so far, not {scheme[0]}")
+        self.root = Path(self.url.removeprefix("file://")).absolute()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def path(self, name: str) -> Path:
+        """The local path of `name`.
+
+        Raises:
+            ValueError: `name` is absolute or leads out of the store.
+        """
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(f"not a name inside a store: {name!r}")
+        return self.root / name
+
+    def make_folder(self, folder: Path) -> None:
+        """Create `folder` so that it outlives a power cut together with what is put in it."""
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        while folder != self.root.parent and folder != folder.parent:
+            folder = folder.parent
+            _sync_folder(folder)
+
+    @contextmanager
+    def stage(self) -> Iterator[Staged]:
+        """A new object to write to; what is not published is gone afterwards."""
+        folder = self.root / _STAGING
+        self.make_folder(folder)
+        path = folder / f"{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}"
+        try:
+            with path.open("x+b") as file:
+                yield Staged(self, path, file)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object, replacing the one that has the name."""
+        with self.stage() as staged:
+            staged.file.write(data)
+            staged.publish(name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object unless the name is taken; returns whether it was written."""
+        if self.exists(name):
+            return False
+        with self.stage() as staged:
+            staged.file.write(data)
+            return staged.publish(name, if_absent=True)
+
+    def put_table(self, name: str, table: pa.Table) -> None:
+        """Write a table as Parquet; equal tables become equal bytes."""
+        with self.stage() as staged:
+            write_parquet(table, staged.file)
+            staged.publish(name)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of an object. Raises FileNotFoundError if there is none."""
+        return self.path(name).read_bytes()
+
+    def read_range(self, name: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer only at the object's end."""
+        with self.open(name) as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet object as a table. Raises FileNotFoundError if there is none."""
+        with self.open(name) as file:
+            return pq.read_table(file, columns=columns)
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable reader of an object."""
+        return self.path(name).open("rb")
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an object of this name."""
+        return self.path(name).is_file()
+
+    def size_bytes(self, name: str) -> int:
+        """The size of an object. Raises FileNotFoundError if there is none."""
+        return self.path(name).stat().st_size
+
+    def list(self, folder: str) -> list[str]:
+        """Names of the objects directly in a folder, sorted; an absent folder is an empty one."""
+        path = self.path(folder)
+        if not path.is_dir():
+            return []
+        return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file())
+
+
+def write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    """Parquet with fixed settings, so that the bytes depend on the rows alone."""
+    pq.write_table(table, file, compression="zstd", compression_level=3, row_group_size=65536)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
