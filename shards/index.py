@@ -88,7 +88,7 @@ def read_clip(store: Store, tar_name: str, placed: Placed) -> EncodedClip:
     return EncodedClip(mp4, placed.packet_sizes, placed.extradata)
 
 
-def decode_placed(encoded: EncodedClip) -> Frames:
+def decode_frames(encoded: EncodedClip) -> Frames:
     """All frames of a clip that was read with its index, without opening its container."""
     packets = encoded.mp4[len(encoded.mp4) - sum(encoded.packet_sizes) :]
     return PacketDecoder(encoded.extradata).decode(split_packets(packets, encoded.packet_sizes))

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +29,7 @@ _serial = itertools.count()
 class Staged:
     """An object being written; it has no name until `publish` gives it one."""
 
-    def __init__(self, store: Store, path: Path, file: BinaryIO) -> None:
+    def __init__(self, store: Store, path: Path, file: BufferedRandom) -> None:
         self._store = store
         self._path = path
         self.file = file

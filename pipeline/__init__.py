@@ -1,0 +1,6 @@
+"""How a dataset is built: sources, download, cut, ingest, curate, publish, and the engine.
+
+Public: `pipeline.config.load_config`, `pipeline.build.build` and its stages, `pipeline.engine`.
+
+Stages are plain functions of one unit; the engine that runs them is a value that is handed in.
+"""

@@ -1,0 +1,205 @@
+"""Ingest: one source video in; one pack of measured clips and one commit out.
+
+Nothing about a clip is decided here. A unit is done wherever and as often as it may be: its commit
+is created only if absent, and equal work gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from filters.base import ClipFrames, load_scorers, measure, scorer_folder
+from pipeline.cut import FrameSettings, cut, geometry
+from pipeline.outcomes import FINAL_FAILURES, INGESTED, Failed, Rejected
+from pipeline.probe import Probe, probe
+from pipeline.sources.base import Source
+from shards.codec import CLIP_FPS, CLIP_FRAMES, encode_clip
+from shards.commits import Commit, create_commit, pack_name
+from shards.errors import UserError
+from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index
+from shards.keys import clip_key
+from shards.records import Clip, Video
+from shards.store import Store
+
+Scores = dict[str, list[dict[str, str | float]]]
+"""Scorer name -> a row (key and scores) for each clip."""
+
+# Between 9.5 and 10 frames a second lies what is called 10 and counted over a rounded duration.
+_MIN_FPS = 0.95 * CLIP_FPS
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One source video, with all that its ingest needs to know.
+
+    Attributes:
+        store: URL of the dataset.
+        settings: hash of what shapes the clips; it names pack and commit.
+    """
+
+    store: str
+    video: Video
+    source: Source
+    frame: FrameSettings
+    scorers: tuple[str, ...]
+    settings: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a unit ended: its state, one line, and how many clips came of it."""
+
+    state: str
+    detail: str
+    clips: int = 0
+
+
+def ingest(unit: Unit) -> Ended:
+    """Fetch, cut, measure, pack and commit one video; what cannot succeed later is committed too."""
+    store = Store(unit.store)
+    video = unit.video
+    pack = None
+    try:
+        with _scratch(unit) as folder:
+            fetched = unit.source.fetch(video, folder)
+            video = fetched.video
+            found = probe(fetched.path)
+            video = _described(video, found)
+            _reject_low_fps(found, unit.frame)
+            ended = _pack(store, unit, fetched.path, found)
+            pack = pack_name(video.video_id, unit.settings)
+    except Rejected as rejected:
+        ended = Ended(rejected.state, rejected.detail)
+    except Failed as failed:
+        ended = Ended(failed.state, failed.detail)
+        if failed.failure not in FINAL_FAILURES:
+            return ended
+    create_commit(store, Commit(video, unit.settings, ended.state, ended.detail, pack, ended.clips))
+    return ended
+
+
+@dataclass(frozen=True)
+class MeasureUnit:
+    """One pack, and the scorers that have not seen it yet."""
+
+    store: str
+    pack: str
+    scorers: tuple[str, ...]
+
+
+def measure_pack(unit: MeasureUnit) -> int:
+    """Measure the clips of a pack that was cut earlier; returns their number."""
+    store = Store(unit.store)
+    scorers = load_scorers(unit.scorers)
+    scores: Scores = {name: [] for name in unit.scorers}
+    placed_clips = read_index(store, unit.pack)
+    for placed in placed_clips:
+        clip = placed.clip
+        frames = decode_frames(read_clip(store, unit.pack, placed))
+        _note(scores, clip.key, measure(scorers, ClipFrames(frames, clip.content_box, clip.fps)))
+    _write_scores(store, unit.pack, scores)
+    return len(placed_clips)
+
+
+def score_name(scorer: str, pack: str) -> str:
+    """The object with a scorer's scores of a pack's clips."""
+    return f"{scorer_folder(scorer)}/{index_name(pack).removeprefix('packs/')}"
+
+
+def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
+    video_id = unit.video.video_id
+    name = pack_name(video_id, unit.settings)
+    scorers = load_scorers(unit.scorers)
+    scores: Scores = {scorer: [] for scorer in unit.scorers}
+    box = geometry(found, unit.frame.fit).box
+    with store.stage() as staged:
+        with ClipTarWriter(staged.file) as tar:
+            for piece in cut(path, found, unit.frame):
+                encoded = encode_clip(piece.frames)
+                clip = Clip(
+                    key=clip_key(video_id, piece.first_frame),
+                    video_id=video_id,
+                    start_s=piece.first_frame / CLIP_FPS,
+                    n_frames=CLIP_FRAMES,
+                    unique_frames=piece.unique_frames,
+                    fps=CLIP_FPS,
+                    content_box=box,
+                )
+                seen = ClipFrames(decode_frames(encoded), box, CLIP_FPS)
+                _note(scores, clip.key, measure(scorers, seen))
+                tar.append(clip, encoded)
+        if not tar.placed:
+            raise Rejected("too_short", f"no {CLIP_FRAMES / CLIP_FPS:g} s without a gap in it")
+        staged.publish(name)
+    store.put_table(index_name(name), tar.index())
+    _write_scores(store, name, scores)
+    return Ended(INGESTED, "", len(tar.placed))
+
+
+def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:
+    for scorer, values in measured.items():
+        scores[scorer].append({"key": key, **values})
+
+
+def _write_scores(store: Store, pack: str, scores: Scores) -> None:
+    for scorer, rows in scores.items():
+        store.put_table(score_name(scorer, pack), pa.Table.from_pylist(rows))
+
+
+def _described(video: Video, found: Probe) -> Video:
+    """The video with what the file itself says; the file is right where the page differs."""
+    return replace(
+        video,
+        duration_s=found.duration_s or video.duration_s,
+        width=found.width,
+        height=found.height,
+        fps=found.fps,
+        codec=found.codec,
+    )
+
+
+def _reject_low_fps(found: Probe, frame: FrameSettings) -> None:
+    if not frame.allow_low_fps and found.fps is not None and found.fps < _MIN_FPS:
+        raise Rejected("low_fps", f"{found.fps:.3g} frames a second; clips have {CLIP_FPS}")
+
+
+@contextmanager
+def _scratch(unit: Unit) -> Iterator[Path]:
+    """A folder for a unit's download, the same at every try, so that bytes once had are continued.
+
+    Another run that works on the same unit at the same time gets a folder of its own.
+    """
+    dataset = hashlib.sha256(unit.store.encode()).hexdigest()[:12]
+    base = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{dataset}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    if base.stat().st_uid != os.getuid():
+        raise UserError(f"{base}: belongs to another user; set TMPDIR to a folder of your own")
+    folder = base / unit.video.video_id
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with tempfile.TemporaryDirectory(dir=base) as private:
+                yield Path(private)
+            return
+        folder.mkdir(exist_ok=True)
+        keep = False
+        try:
+            yield folder
+        except Failed as failed:
+            keep = failed.failure not in FINAL_FAILURES
+            raise
+        finally:
+            if not keep:
+                shutil.rmtree(folder)
+                folder.with_suffix(".lock").unlink()

@@ -1,0 +1,38 @@
+"""How a unit can end other than well. Bad data becomes one of these; anything else is a bug."""
+
+from __future__ import annotations
+
+INGESTED = "ingested"
+PENDING = "pending"
+
+FINAL_FAILURES = frozenset({"unreadable", "unsafe"})
+"""Classes that another attempt cannot mend; only these are committed."""
+
+TRANSIENT_FAILURES = frozenset({"unavailable", "throttled", "timeout", "crashed", "bug"})
+"""Classes that another run tries again."""
+
+
+class Rejected(Exception):  # noqa: N818 - it is an outcome, not an error
+    """The video is fine and not wanted: `rejected:<rule>`."""
+
+    def __init__(self, rule: str, detail: str) -> None:
+        super().__init__(rule, detail)
+        self.state = f"rejected:{rule}"
+        self.detail = detail
+
+
+class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
+    """The video could not be used: `failed:<class>`.
+
+    Args:
+        failure: one of `FINAL_FAILURES` or `TRANSIENT_FAILURES`.
+        detail: one line for a person.
+    """
+
+    def __init__(self, failure: str, detail: str) -> None:
+        if failure not in FINAL_FAILURES | TRANSIENT_FAILURES:
+            raise ValueError(f"unknown failure class {failure!r}")
+        super().__init__(failure, detail)
+        self.failure = failure
+        self.state = f"failed:{failure}"
+        self.detail = detail

@@ -1,0 +1,101 @@
+"""The source contract: which videos there are, and how the bytes of one are had."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import sources
+from shards.records import Video
+from shards.settings import Block
+
+_MAX_TITLE_CHARS = 500
+_MAX_DESCRIPTION_CHARS = 5000
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A video's bytes on this machine, and what fetching them taught about it."""
+
+    path: Path
+    video: Video
+
+
+class Source(Block, ABC):
+    """One entry of `sources:` in a build's config; a subclass is one kind of source.
+
+    The subclass declares its settings as fields and `kind` as a `Literal` of one name.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def discover(self, problem: Callable[[str], None]) -> Iterator[Video]:
+        """The videos there are.
+
+        Args:
+            problem: is told, in one line, of each part of the source that could not be read.
+
+        Raises:
+            UserError: the settings lead nowhere (a folder that does not exist).
+        """
+
+    @abstractmethod
+    def fetch(self, video: Video, folder: Path) -> Fetched:
+        """Bring a video's bytes to this machine, into `folder` if they are not here already.
+
+        Raises:
+            Failed: they cannot be had.
+        """
+
+    @property
+    def hash(self) -> str:
+        """Names the source's table of candidates."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+@cache
+def source_kinds() -> dict[str, type[Source]]:
+    """Every kind of source there is, by its name."""
+    found: dict[str, type[Source]] = {}
+    for module_info in pkgutil.iter_modules(sources.__path__):
+        module = importlib.import_module(f"pipeline.sources.{module_info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Source) and value is not Source:
+                found[value.model_fields["kind"].default] = value
+    return found
+
+
+def video_from_info(video_id: str, source: str, url: str, info: dict[str, Any]) -> Video:
+    """A video from the fields of a yt-dlp info dict, which a stranger may have written."""
+    return Video(
+        video_id=video_id,
+        source=source,
+        url=url,
+        title=_text(info.get("title"), _MAX_TITLE_CHARS),
+        description=_text(info.get("description"), _MAX_DESCRIPTION_CHARS),
+        channel=_text(info.get("channel") or info.get("uploader"), _MAX_TITLE_CHARS),
+        duration_s=_number(info.get("duration")),
+        licence=_text(info.get("license"), _MAX_TITLE_CHARS),
+        uploaded_at=_text(info.get("upload_date"), _MAX_TITLE_CHARS),
+        found_at=(url,),
+    )
+
+
+def _text(value: Any, limit: int) -> str | None:
+    """Text that is safe to print: no control characters but line breaks, no lone surrogates."""
+    if not isinstance(value, str):
+        return None
+    value = value.encode(errors="replace").decode()
+    return "".join(c for c in value if c == "\n" or c.isprintable())[:limit].strip() or None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None

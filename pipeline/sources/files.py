@@ -1,0 +1,92 @@
+"""Videos that are already here: a file, a folder, or a glob."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.outcomes import Failed
+from pipeline.sources.base import Fetched, Source, video_from_info
+from shards.errors import UserError
+from shards.keys import file_video_id
+from shards.records import Video
+
+_SIDECARS = frozenset({".json", ".vtt", ".srt", ".ass", ".txt", ".md", ".jpg", ".png", ".webp"})
+_INFO_SUFFIX = ".info.json"
+
+
+class FilesSource(Source):
+    """Local video files.
+
+    Of a folder every file is taken, at any depth, but dot-files and sidecars: what cannot be
+    decoded is a recorded state, not a silent skip. `<video>.info.json` beside a video (yt-dlp's
+    convention) gives title, description and channel; without one the file's name is the title.
+
+    Attributes:
+        path: a file, a folder or a glob (`~` and `**` are understood).
+    """
+
+    kind: Literal["files"] = "files"
+    path: str
+
+    def discover(self, problem: Callable[[str], None]) -> Iterator[Video]:
+        """Every video once, known by a hash of its bytes."""
+        for path in self._paths():
+            try:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                problem(f"{path}: cannot be read ({error.strerror})")
+                continue
+            info = _read_info(path, problem)
+            info.setdefault("title", path.stem)
+            yield video_from_info(file_video_id(digest), self.kind, str(path), info)
+
+    def fetch(self, video: Video, folder: Path) -> Fetched:  # noqa: ARG002 - the bytes are here
+        """The file itself."""
+        for url in (video.url, *video.found_at):
+            if Path(url).is_file():
+                return Fetched(Path(url), replace(video, url=url))
+        raise Failed("unavailable", f"{video.url}: the file is gone")
+
+    def _paths(self) -> list[Path]:
+        root = Path(self.path).expanduser()
+        if root.is_file():
+            return [root]
+        if root.is_dir():
+            found = (
+                p for p in root.rglob("*") if not any(_hidden(part) for part in p.relative_to(root).parts)
+            )
+        elif glob.has_magic(self.path):
+            found = (Path(p) for p in glob.glob(str(root), recursive=True))  # noqa: PTH207 - absolute and ~
+        else:
+            raise UserError(
+                f"sources: path {self.path!r}: no such file or folder; it is looked for in {Path.cwd()}"
+            )
+        paths = sorted(p for p in found if p.suffix.lower() not in _SIDECARS and p.is_file())
+        if not paths:
+            raise UserError(f"sources: path {self.path!r}: no video files there")
+        return paths
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _read_info(path: Path, problem: Callable[[str], None]) -> dict[str, Any]:
+    for sidecar in (path.with_suffix(_INFO_SUFFIX), path.with_name(path.name + _INFO_SUFFIX)):
+        if sidecar.is_file():
+            try:
+                info = json.loads(sidecar.read_bytes())
+            except (OSError, ValueError) as error:
+                problem(f"{sidecar}: is not readable JSON ({error}); the file's name is taken as title")
+                return {}
+            if isinstance(info, dict):
+                return info
+            problem(f"{sidecar}: is not a JSON object; the file's name is taken as title")
+    return {}

@@ -1,0 +1,176 @@
+"""The child of `pipeline.download`: one yt-dlp job from standard input, one answer to standard output."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yt_dlp
+from yt_dlp.networking.exceptions import HTTPError
+
+_FIELDS = (
+    "id",
+    "title",
+    "description",
+    "channel",
+    "uploader",
+    "duration",
+    "license",
+    "upload_date",
+)
+_MAX_DEPTH = 3
+_STALL_S = 30
+_RETRIES = 3
+
+
+class PrivateAddressError(Exception):
+    """A name leads to this machine or its own network."""
+
+
+class _Quiet:
+    """yt-dlp's messages, kept off the answer's channel."""
+
+    def debug(self, message: str) -> None:
+        pass
+
+    info = debug
+
+    def warning(self, message: str) -> None:
+        print(message, file=sys.stderr)  # noqa: T201 - standard error is this child's log
+
+    error = warning
+
+
+def main() -> None:
+    """Do the job that standard input describes."""
+    # Whatever prints, the answer alone goes to standard output.
+    answer_fd = os.dup(1)
+    os.dup2(2, 1)
+    job = json.load(sys.stdin)
+    if not job["allow_private"]:
+        _refuse_private_addresses()
+    try:
+        answer = _list(job) if job["do"] == "list" else _fetch(job)
+    except (yt_dlp.utils.YoutubeDLError, PrivateAddressError, OSError) as error:
+        failure, detail = _classify(error)
+        answer = {"failure": failure, "detail": detail}
+    with os.fdopen(answer_fd, "w") as out:
+        json.dump(answer, out)
+
+
+def _list(job: dict[str, Any]) -> dict[str, Any]:
+    options = {**_OPTIONS, "extract_flat": "in_playlist", "playlistend": job["max_videos"]}
+    with yt_dlp.YoutubeDL(options) as ydl:
+        return {"videos": list(_videos(ydl, job["url"], job["max_videos"], _MAX_DEPTH))}
+
+
+def _videos(ydl: Any, url: str, limit: int, depth: int) -> Iterator[dict[str, Any]]:
+    info = ydl.extract_info(url, download=False, process=True)
+    if info.get("_type") != "playlist":
+        yield _fields(info, info.get("original_url") or url, info.get("extractor_key"))
+        return
+    count = 0
+    for entry in info.get("entries") or ():
+        if count >= limit:
+            return
+        page = entry.get("url") or entry.get("webpage_url")
+        if not page:
+            continue
+        if entry.get("title") and entry.get("ie_key") not in _LISTS:
+            count += 1
+            yield _fields(entry, page, entry.get("ie_key"))
+        elif depth:
+            for video in _videos(ydl, page, limit - count, depth - 1):
+                count += 1
+                yield video
+
+
+def _fetch(job: dict[str, Any]) -> dict[str, Any]:
+    height = job["min_height_px"]
+    options = {
+        **_OPTIONS,
+        # The smallest rendition that serves, without sound if the site has it so; failing that
+        # one that does not tell its height, failing that the best of those too small.
+        "format": f"wv[height>={height}]/wv*[height>={height}]/wv*[height>=?{height}]/bv*",
+        "outtmpl": {"default": str(Path(job["folder"]) / "source.%(ext)s")},
+        "noplaylist": True,
+        "playlistend": 1,
+    }
+    with yt_dlp.YoutubeDL(options) as ydl:
+        info = ydl.extract_info(job["url"], download=True)
+        while info.get("_type") == "playlist":
+            info = next(iter(info["entries"]))
+    path = info["requested_downloads"][0]["filepath"]
+    return {"path": path, "info": {name: info.get(name) for name in _FIELDS}}
+
+
+def _fields(info: dict[str, Any], url: str, site: str | None) -> dict[str, Any]:
+    return {name: info.get(name) for name in _FIELDS} | {"url": url, "site": site}
+
+
+def _refuse_private_addresses() -> None:
+    """Every connection of this process looks its address up here, redirects included."""
+    look_up = socket.getaddrinfo
+
+    def public_only(host: Any, *args: Any, **kwargs: Any) -> Any:
+        found = look_up(host, *args, **kwargs)
+        for entry in found:
+            if not ipaddress.ip_address(entry[4][0]).is_global:
+                raise PrivateAddressError(f"{host} is a private address; allow_private permits it")
+        return found
+
+    socket.getaddrinfo = public_only
+
+
+def _classify(error: BaseException) -> tuple[str, str]:
+    """Failure class and one line."""
+    chain = list(_causes(error))
+    detail = next((line for line in str(error).removeprefix("ERROR: ").splitlines() if line), repr(error))
+    for cause in chain:
+        if isinstance(cause, PrivateAddressError) or "is a private address" in str(cause):
+            return "unsafe", str(cause)
+        if isinstance(cause, HTTPError) and cause.status in (403, 429):
+            return "throttled", detail
+    return "unavailable", detail
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        wrapped = getattr(error, "exc_info", None)
+        error = error.__cause__ or error.__context__ or (wrapped[1] if wrapped else None)
+
+
+_LISTS = frozenset({"YoutubeTab", "YoutubePlaylist", "YoutubeSearch"})
+
+_OPTIONS: dict[str, Any] = {
+    "logger": _Quiet(),
+    "noprogress": True,
+    "cachedir": False,
+    "socket_timeout": _STALL_S,
+    "retries": _RETRIES,
+    "fragment_retries": _RETRIES,
+    "skip_unavailable_fragments": False,
+    # Nothing but yt-dlp itself touches the bytes: no ffmpeg here, and no other program.
+    "fixup": "never",
+    "hls_prefer_native": True,
+    "external_downloader": {"default": "native"},
+    "ffmpeg_location": os.devnull,
+    "postprocessors": [],
+    "writethumbnail": False,
+    "updatetime": False,
+    "continuedl": True,
+    "enable_file_urls": False,
+}
+
+
+if __name__ == "__main__":
+    main()
