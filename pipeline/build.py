@@ -25,7 +25,7 @@ from pipeline.outcomes import INGESTED, PENDING, TRANSIENT_FAILURES
 from pipeline.publish import publish as publish_selection
 from shards.catalog import write_catalog
 from shards.commits import Commit
-from shards.errors import UserError
+from shards.errors import SettingError, UserError
 from shards.manifest import Version
 from shards.store import Store
 
@@ -100,9 +100,12 @@ def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
         problems.append(line)
         progress.note(line)
 
-    for number, source in enumerate(config.sources, 1):
-        new = candidates.discover(store, source, problem)
-        progress.step("discover", number, len(config.sources), f"{source.kind}: {new} new")
+    for number, source in enumerate(config.sources):
+        try:
+            new = candidates.discover(store, source, problem)
+        except SettingError as error:
+            raise SettingError(f"sources.{number}.{error.key}", error.message) from None
+        progress.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
     return tuple(problems)
 
 

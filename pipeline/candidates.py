@@ -19,7 +19,7 @@ def discover(store: Store, source: Source, problem: Callable[[str], None]) -> in
     """Look for videos and add them to the source's table; returns the number of new ones.
 
     Raises:
-        UserError: the source's settings lead nowhere.
+        SettingError: a setting of the source leads nowhere.
     """
     known = {video.video_id: video for video in read_candidates(store, [source])}
     found = merge(source.discover(problem))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.config import BuildConfig, CurateSettings
 from pipeline.ingest import score_name
 from shards.commits import Commit
-from shards.errors import UserError
+from shards.errors import SettingError
 from shards.index import read_index, sample_bytes
 from shards.keys import split_of
 from shards.records import CLIP_SCHEMA, Placed
@@ -52,7 +52,7 @@ def curate(store: Store, commits: Iterable[Commit], config: BuildConfig) -> Sele
     """Decide on every measured clip of these commits.
 
     Raises:
-        UserError: a rule is not SQL, or names a score that was not measured.
+        SettingError: a rule is not SQL, or names a score that was not measured.
     """
     packs = sorted(commit.pack for commit in commits if commit.pack)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
@@ -82,7 +82,7 @@ def decide(clips: pa.Table, rules: Mapping[str, str]) -> pa.Table:
     """Fill in `decision`: `kept`, or `dropped:<rule>` by the first rule that a clip fails.
 
     Raises:
-        UserError: a rule is not an SQL predicate on the clips' columns, or it gives null for a clip.
+        SettingError: a rule is not an SQL predicate on the clips' columns, or it gives null for a clip.
     """
     decision = [KEPT] * len(clips)
     columns = [name for name in clips.column_names if name not in _DECIDED]
@@ -92,9 +92,10 @@ def decide(clips: pa.Table, rules: Mapping[str, str]) -> pa.Table:
         for rule, predicate in rules.items():
             for row, passes in _apply(database, rule, predicate, columns):
                 if passes is None:
-                    raise UserError(
-                        f"curate.rules.{rule}: {predicate!r} is null for clip {clips['key'][row]}; "
-                        f"a score is missing there: run `genieset ingest` to measure it"
+                    raise SettingError(
+                        f"curate.rules.{rule}",
+                        f"{predicate!r} is null for clip {clips['key'][row]}; a score is missing there: "
+                        "run `genieset ingest` to measure it",
                     )
                 if decision[row] == KEPT and not passes:
                     decision[row] = f"dropped:{rule}"
@@ -145,8 +146,8 @@ def _apply(
     except duckdb.Error as error:
         known = ", ".join(columns)
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"curate.rules.{rule}: {predicate!r}: {reason}; a rule is an SQL predicate on {known}"
+        raise SettingError(
+            f"curate.rules.{rule}", f"{predicate!r}: {reason}; a rule is an SQL predicate on {known}"
         ) from None
 
 

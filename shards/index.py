@@ -84,7 +84,7 @@ def read_clip(store: Store, tar_name: str, placed: Placed) -> EncodedClip:
     """
     mp4 = store.read_range(tar_name, placed.offset, placed.size)
     if zlib.crc32(mp4) != placed.crc32:
-        raise CodecError(f"{tar_name}: {placed.clip.key}.mp4 at byte {placed.offset} is damaged (crc32)")
+        raise CodecError(f"{placed.clip.key}.mp4 in {tar_name} is damaged (crc32)")
     return EncodedClip(mp4, placed.packet_sizes, placed.extradata)
 
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -144,7 +144,7 @@ class Store:
         with self.open(name) as file:
             return pq.read_table(file, columns=columns)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """A seekable reader of an object."""
         return self.path(name).open("rb")
 

@@ -44,7 +44,7 @@ class Source(Block, ABC):
             problem: is told, in one line, of each part of the source that could not be read.
 
         Raises:
-            UserError: the settings lead nowhere (a folder that does not exist).
+            SettingError: a setting leads nowhere (a folder that does not exist).
         """
 
     @abstractmethod

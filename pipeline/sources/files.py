@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pipeline.outcomes import Failed
 from pipeline.sources.base import Fetched, Source, video_from_info
-from shards.errors import UserError
+from shards.errors import SettingError
 from shards.keys import file_video_id
 from shards.records import Video
 
@@ -65,12 +65,12 @@ class FilesSource(Source):
         elif glob.has_magic(self.path):
             found = (Path(p) for p in glob.glob(str(root), recursive=True))  # noqa: PTH207 - absolute and ~
         else:
-            raise UserError(
-                f"sources: path {self.path!r}: no such file or folder; it is looked for in {Path.cwd()}"
-            )
+            raise SettingError("path", f"{self.path!r}: no such file or folder, seen from {Path.cwd()}")
         paths = sorted(p for p in found if p.suffix.lower() not in _SIDECARS and p.is_file())
         if not paths:
-            raise UserError(f"sources: path {self.path!r}: no video files there")
+            raise SettingError(
+                "path", f"{self.path!r}: holds no video files; sidecars and dot-files are no videos"
+            )
         return paths
 
 

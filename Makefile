@@ -1,0 +1,52 @@
+# Everything happens in .venv/ of this checkout; nothing is installed outside of it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+.PHONY: setup
+setup: $(READY)  ## build .venv/ with everything pinned in constraints.txt
+
+.PHONY: demo
+demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trained tokenizer
+	$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: check  ## format, lint, types and tests: what CI runs
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(READY)  ## format, lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(READY)  ## bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: upgrade
+upgrade:  ## renew constraints.txt with the newest releases that pyproject.toml admits
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	{ head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+	@touch $(READY)
+
+.PHONY: clean
+clean:  ## remove .venv/ and what the demo made
+	rm -rf $(VENV) data runs

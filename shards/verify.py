@@ -1,0 +1,224 @@
+"""Verify: what a version says against what the store holds, down to the decoded frame."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from shards.catalog import clips_name
+from shards.codec import CodecError, probe_clip
+from shards.index import index_name, read_clip, read_index
+from shards.manifest import ShardEntry, Version
+from shards.records import Placed
+from shards.store import Store
+from shards.tar import Member, read_members
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not as the version says.
+
+    Attributes:
+        where: object, and key or byte where that is known.
+        what: one line.
+    """
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked, and every fault found."""
+
+    version: int
+    shards: int
+    samples: int
+    decoded: int
+    faults: tuple[Fault, ...]
+
+
+def verify(
+    store: Store,
+    version: Version,
+    sample: int | None = None,
+    on_shard: Callable[[int, int], None] | None = None,
+) -> Verified:
+    """Check a version.
+
+    Args:
+        sample: decode only so many clips, chosen by a hash of their keys; all if None.
+        on_shard: is called with the number of shards checked and of all.
+    """
+    indexes = {shard.name: _index(store, shard) for shard in version.shards}
+    keys = [placed.clip.key for placed, _ in _all(indexes)]
+    decoded = set(keys if sample is None else sorted(keys, key=_by_hash)[:sample])
+    faults: list[Fault] = []
+    for number, shard in enumerate(version.shards, 1):
+        placed, broken = indexes[shard.name]
+        faults += broken
+        faults += _check_shard(store, shard, placed)
+        faults += _check_clips(store, shard, [clip for clip in placed if clip.clip.key in decoded])
+        if on_shard:
+            on_shard(number, len(version.shards))
+    faults += _check_whole(version, indexes)
+    faults += _check_catalog(store, version, indexes)
+    return Verified(version.number, len(version.shards), len(keys), len(decoded), tuple(faults))
+
+
+_Index = tuple[list[Placed], list[Fault]]
+
+
+def _index(store: Store, shard: ShardEntry) -> _Index:
+    name = index_name(shard.name)
+    try:
+        data = store.read(name)
+        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
+            return [], [Fault(name, "sha256 differs from the version's")]
+        return read_index(store, shard.name), []
+    except FileNotFoundError:
+        return [], [Fault(name, "is missing")]
+
+
+def _all(indexes: dict[str, _Index]) -> Iterator[tuple[Placed, str]]:
+    for name, (placed, _) in indexes.items():
+        for clip in placed:
+            yield clip, name
+
+
+def _check_shard(store: Store, shard: ShardEntry, placed: list[Placed]) -> Iterator[Fault]:
+    """The tar as bytes, as members, and as webdataset reads it."""
+    try:
+        with store.open(shard.name) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size_bytes = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            members = list(read_members(file))
+    except FileNotFoundError:
+        yield Fault(shard.name, "is missing")
+        return
+    except tarfile.TarError as error:
+        yield Fault(shard.name, f"is not a readable tar: {error}")
+        return
+    if size_bytes != shard.bytes:
+        yield Fault(shard.name, f"has {size_bytes} bytes, the version says {shard.bytes}")
+    if digest != shard.sha256:
+        yield Fault(shard.name, "sha256 differs from the version's")
+    if len(placed) != shard.samples:
+        yield Fault(shard.name, f"has {len(placed)} clips in its index, the version says {shard.samples}")
+    lengths = dict(sorted(Counter(clip.clip.n_frames for clip in placed).items()))
+    if lengths != shard.clips_by_frames:
+        yield Fault(shard.name, f"has clips of {lengths} frames, the version says {shard.clips_by_frames}")
+    yield from _check_members(store, shard, placed, members)
+    read = _count_webdataset(store, shard.name)
+    if read != shard.samples:
+        yield Fault(shard.name, f"webdataset reads {read} samples, the version says {shard.samples}")
+
+
+def _check_members(
+    store: Store, shard: ShardEntry, placed: list[Placed], members: list[Member]
+) -> Iterator[Fault]:
+    seen: list[str] = []
+    for member in members:
+        if seen[-1:] != [member.key]:
+            if member.key in seen:
+                yield Fault(f"{shard.name}: {member.key}", "members of one sample are not adjacent")
+            seen.append(member.key)
+    if seen != [clip.clip.key for clip in placed]:
+        yield Fault(shard.name, "the samples of the tar are not those of its index, in its order")
+    places = {(member.key, member.suffix): member for member in members}
+    for clip in placed:
+        where = f"{shard.name}: {clip.clip.key}"
+        mp4, told = places.get((clip.clip.key, "mp4")), places.get((clip.clip.key, "json"))
+        if mp4 is None or told is None:
+            yield Fault(where, "lacks its .mp4 or .json")
+            continue
+        if (mp4.offset, mp4.size) != (clip.offset, clip.size):
+            yield Fault(where, f"lies at byte {mp4.offset}, the index says {clip.offset}")
+        try:
+            same = json.loads(store.read_range(shard.name, told.offset, told.size)) == clip.clip.as_json()
+        except ValueError:
+            same = False
+        if not same:
+            yield Fault(where, f".json at byte {told.offset} differs from the index")
+
+
+def _count_webdataset(store: Store, name: str) -> int:
+    # Not at import time: webdataset brings torch.
+    import webdataset
+
+    dataset = webdataset.WebDataset(str(store.path(name)), shardshuffle=False, empty_check=False)
+    return sum({"mp4", "json"} <= sample.keys() for sample in dataset)
+
+
+def _check_clips(store: Store, shard: ShardEntry, placed: list[Placed]) -> Iterator[Fault]:
+    if not store.exists(shard.name):
+        return
+    for clip in placed:
+        where = f"{shard.name}: {clip.clip.key} at byte {clip.offset}"
+        try:
+            encoded = read_clip(store, shard.name, clip)
+            found = probe_clip(encoded.mp4)
+            if (found.packet_sizes, found.extradata) != (clip.packet_sizes, clip.extradata):
+                yield Fault(where, "its packets are not those of the index")
+            told = _decode(encoded.mp4)
+        except CodecError as error:
+            yield Fault(where, str(error))
+            continue
+        expected = (clip.clip.n_frames, clip.clip.fps)
+        if told[:2] != expected:
+            yield Fault(where, f"decodes to {told[0]} frames at {told[1]:g} fps, the index says {expected}")
+        box = clip.clip.content_box
+        if box.x + box.width > told[2] or box.y + box.height > told[3]:
+            yield Fault(where, f"is {told[2]}x{told[3]}, its content box {tuple(box)} lies outside")
+
+
+def _decode(mp4: bytes) -> tuple[int, float, int, int]:
+    """Frames, frames a second, width and height, as a second decoder (decord) sees them."""
+    import decord
+
+    try:
+        reader = decord.VideoReader(io.BytesIO(mp4), num_threads=1)
+        frames = reader.get_batch(range(len(reader))).asnumpy()
+    except decord.DECORDError as error:
+        raise CodecError(f"does not decode: {str(error).splitlines()[0]}") from error
+    count, height, width, _ = frames.shape
+    return count, round(reader.get_avg_fps(), 3), width, height
+
+
+def _check_whole(version: Version, indexes: dict[str, _Index]) -> Iterator[Fault]:
+    counts = Counter(placed.clip.key for placed, _ in _all(indexes))
+    for key, count in counts.items():
+        if count > 1:
+            yield Fault(version.name, f"clip {key} is in it {count} times")
+    splits = {shard.name: shard.split for shard in version.shards}
+    sides: dict[str, set[str]] = {}
+    for placed, name in _all(indexes):
+        sides.setdefault(placed.clip.video_id, set()).add(splits[name])
+    for video_id, found in sides.items():
+        if len(found) > 1:
+            yield Fault(version.name, f"video {video_id} is in more than one split: {sorted(found)}")
+
+
+def _check_catalog(store: Store, version: Version, indexes: dict[str, _Index]) -> Iterator[Fault]:
+    name = clips_name(version.number)
+    if not store.exists(name):
+        yield Fault(name, "is missing")
+        return
+    table = store.read_table(name, columns=["key", "decision", "shard", "offset"])
+    told = {
+        row["key"]: (row["shard"], row["offset"]) for row in table.to_pylist() if row["decision"] == "kept"
+    }
+    lies = {placed.clip.key: (shard, placed.offset) for placed, shard in _all(indexes)}
+    for key in sorted(told.keys() | lies.keys()):
+        if told.get(key) != lies.get(key):
+            yield Fault(f"{name}: {key}", f"the catalog says {told.get(key)}, it lies at {lies.get(key)}")
+
+
+def _by_hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
