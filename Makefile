@@ -22,7 +22,7 @@ setup: $(READY)  ## build .venv/ with everything pinned in constraints.txt
 
 .PHONY: demo
 demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trained tokenizer
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.demo
 
 .PHONY: test
 test: check  ## format, lint, types and tests: what CI runs

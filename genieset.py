@@ -207,6 +207,28 @@ def show(
     _say(f"{key}: {shown.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
 
 
+@train_app.command("tokenizer")
+def train_tokenizer(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Train a video tokenizer; run again, it goes on from its last checkpoint."""
+    from shards.settings import load_settings
+    from trainer_bridge.config import TrainConfig
+    from trainer_bridge.train import train
+
+    settings = load_settings(TrainConfig, config, overrides or [])
+    with _progress() as progress:
+        result = train(
+            settings,
+            lambda step: progress.step("train", step["step"] + 1, settings.steps, f"loss {step['loss']:.4f}"),
+        )
+    if as_json:
+        _print_json(asdict(result) | {"run": str(result.run)})
+    else:
+        _say(
+            f"{result.run}: {result.steps} steps, "
+            f"loss {result.first_loss:.4f} at the start, {result.last_loss:.4f} at the end"
+        )
+
+
 def main() -> None:
     """Run the command; what a user can mend is one line, what is a bug keeps its trace."""
     try:

@@ -111,7 +111,9 @@ def _fetch(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(info: dict[str, Any], url: str, site: str | None) -> dict[str, Any]:
-    return {name: info.get(name) for name in _FIELDS} | {"url": url, "site": site}
+    # yt-dlp hides notes to itself behind the URL of a page.
+    page, _ = yt_dlp.utils.unsmuggle_url(url)
+    return {name: info.get(name) for name in _FIELDS} | {"url": page, "site": site}
 
 
 def _refuse_private_addresses() -> None:

@@ -27,7 +27,7 @@ def site_video_id(site: str, site_id: str) -> str:
     candidate = f"{site}-{site_id}"
     if _VIDEO_ID.fullmatch(candidate) and len(candidate) <= MAX_VIDEO_ID_CHARS:
         return candidate
-    return f"{site[:40]}-{_digest(site_id.encode())}"
+    return f"{site[:40]}-{_digest(site_id)}"
 
 
 def url_video_id(url: str) -> str:
@@ -35,8 +35,12 @@ def url_video_id(url: str) -> str:
 
     The fragment is left out: it names a place on the page, not another page.
     """
-    parts = urlsplit(url)
-    return site_video_id(parts.hostname or "url", _digest(parts._replace(fragment="").geturl().encode()))
+    page = url.partition("#")[0]
+    try:
+        host = urlsplit(page).hostname
+    except ValueError:  # a stranger's feed may hold anything
+        host = None
+    return site_video_id(host or "url", _digest(page))
 
 
 def file_video_id(sha256_hex: str) -> str:
@@ -85,5 +89,6 @@ def split_of(video_id: str, shares: Mapping[str, float]) -> str:
     return name
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:20]
+def _digest(text: str) -> str:
+    # A stranger's text may hold what is no character.
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:20]

@@ -1,0 +1,51 @@
+"""Real videos, made by the ffmpeg that the product ships with; each kind once a session."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+import yaml
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
+    """make_video("name.mp4", source="testsrc2=...", out=[...]) -> path; arguments are ffmpeg's."""
+    folder = tmp_path_factory.mktemp("videos")
+
+    def make(name: str, source: str, out: list[str] | None = None, vf: str | None = None) -> Path:
+        path = folder / name
+        if not path.exists():
+            command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source]
+            command += ["-vf", vf] if vf else []
+            command += out if out is not None else ["-c:v", "libx264", "-preset", "ultrafast"]
+            subprocess.run([*command, str(path)], check=True, capture_output=True, timeout=120)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def moving(make_video: MakeVideo) -> Path:
+    """35 seconds of a moving picture, 64x36 at 15 fps: two clips and a rest."""
+    return make_video("moving.mp4", "testsrc2=size=64x36:rate=15:duration=35")
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[..., Path]:
+    """Write a build config over a dataset in this test's folder; returns its path."""
+
+    def write(sources: list[dict[str, object]], **blocks: object) -> Path:
+        path = tmp_path / "build.yaml"
+        body = {"dataset": str(tmp_path / "dataset"), "sources": sources, **blocks}
+        path.write_text(yaml.safe_dump(body))
+        return path
+
+    return write
