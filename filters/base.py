@@ -101,6 +101,15 @@ def scorer_folder(name: str) -> str:
     return f"scores/{name}-{_scorer_class(name).version}"
 
 
+def score_names(name: str) -> tuple[str, ...]:
+    """The scores that a scorer measures, in the order it declares them.
+
+    Raises:
+        UserError: there is no scorer of this name.
+    """
+    return tuple(_scorer_class(name).ranges)
+
+
 @cache
 def load_scorers(names: tuple[str, ...]) -> tuple[Scorer, ...]:
     """The scorers of these names, made once a process.

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.base import score_names
 from pipeline.config import BuildConfig, CurateSettings
 from pipeline.ingest import score_name
 from shards.commits import Commit
@@ -70,11 +71,11 @@ def join_scores(store: Store, packs: Iterable[str], scorers: Iterable[str], clip
     for scorer in scorers:
         names = [score_name(scorer, pack) for pack in packs]
         tables = [store.read_table(name) for name in names if store.exists(name)]
-        if tables:
-            scores = pa.concat_tables(tables)
-            rows = pc.index_in(clips["key"], value_set=scores["key"])
-            for name in scores.column_names[1:]:
-                clips = clips.append_column(name, scores[name].take(rows))
+        scores = pa.concat_tables(tables) if tables else pa.table({"key": pa.array([], pa.string())})
+        rows = pc.index_in(clips["key"], value_set=scores["key"])
+        for name in score_names(scorer):
+            measured = scores[name] if name in scores.column_names else pa.array([], pa.float64())
+            clips = clips.append_column(name, measured.take(rows))
     return clips
 
 
@@ -141,8 +142,8 @@ def _apply(
     database: duckdb.DuckDBPyConnection, rule: str, predicate: str, columns: list[str]
 ) -> list[tuple[int, bool | None]]:
     try:
-        query = database.sql(f"SELECT row, CAST(({predicate}) AS BOOLEAN) FROM clips ORDER BY row")
-        return query.fetchall()
+        passes = duckdb.SQLExpression(predicate).cast("BOOLEAN")
+        return database.view("clips").select(duckdb.ColumnExpression("row"), passes).order("row").fetchall()
     except duckdb.Error as error:
         known = ", ".join(columns)
         reason = str(error).splitlines()[0]

@@ -29,8 +29,11 @@ _STALL_S = 30
 _RETRIES = 3
 
 
-class PrivateAddressError(Exception):
-    """A name leads to this machine or its own network."""
+class PrivateAddressError(OSError):
+    """A name leads to this machine or its own network.
+
+    An OSError, as what a look-up may raise: anything else yt-dlp takes for its own bug and hides.
+    """
 
 
 class _Quiet:
@@ -57,7 +60,7 @@ def main() -> None:
         _refuse_private_addresses()
     try:
         answer = _list(job) if job["do"] == "list" else _fetch(job)
-    except (yt_dlp.utils.YoutubeDLError, PrivateAddressError, OSError) as error:
+    except (yt_dlp.utils.YoutubeDLError, OSError) as error:
         failure, detail = _classify(error)
         answer = {"failure": failure, "detail": detail}
     with os.fdopen(answer_fd, "w") as out:
@@ -132,10 +135,9 @@ def _refuse_private_addresses() -> None:
 
 def _classify(error: BaseException) -> tuple[str, str]:
     """Failure class and one line."""
-    chain = list(_causes(error))
     detail = next((line for line in str(error).removeprefix("ERROR: ").splitlines() if line), repr(error))
-    for cause in chain:
-        if isinstance(cause, PrivateAddressError) or "is a private address" in str(cause):
+    for cause in _causes(error):
+        if isinstance(cause, PrivateAddressError):
             return "unsafe", str(cause)
         if isinstance(cause, HTTPError) and cause.status in (403, 429):
             return "throttled", detail

@@ -1,0 +1,74 @@
+"""Every scorer in `filters/` keeps the promise; a new one is found by itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from filters.base import ClipFrames, Scorer, load_scorers, measure, scorer_folder, scorer_names
+from shards.codec import Frames
+from shards.errors import UserError
+from shards.records import ContentBox
+
+RNG = np.random.default_rng(0)
+CLIPS: dict[str, Frames] = {
+    "noise": RNG.integers(0, 256, (160, 135, 160), np.uint8),
+    "black": np.full((160, 135, 160), 16, np.uint8),
+    "white": np.full((160, 135, 160), 235, np.uint8),
+    "short": RNG.integers(0, 256, (3, 135, 160), np.uint8),
+    "single": RNG.integers(0, 256, (1, 135, 160), np.uint8),
+}
+
+
+@pytest.fixture(params=scorer_names())
+def scorer(request: pytest.FixtureRequest) -> Scorer:
+    (found,) = load_scorers((request.param,))
+    return found
+
+
+def test_there_are_scorers() -> None:
+    assert {"motion", "cuts"} <= set(scorer_names())
+
+
+def test_it_is_named_after_its_file_and_says_what_it_measures(scorer: Scorer) -> None:
+    assert type(scorer).__module__ == f"filters.{scorer.name}"
+    assert type(scorer).__doc__
+    assert scorer.version >= 1
+    assert scorer_folder(scorer.name) == f"scores/{scorer.name}-{scorer.version}"
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("box", [ContentBox(0, 0, 160, 90), ContentBox(34, 0, 90, 90)])
+def test_it_returns_what_it_declares(scorer: Scorer, clip: str, box: ContentBox) -> None:
+    scores = measure([scorer], ClipFrames(CLIPS[clip], box, 10))[scorer.name]
+    assert scores.keys() == scorer.ranges.keys()
+    assert all(math.isfinite(value) for value in scores.values())
+
+
+def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer) -> None:
+    frames = CLIPS["noise"].copy()
+    frames.flags.writeable = False
+    clip = ContentBox(0, 0, 160, 90)
+    assert measure([scorer], ClipFrames(frames, clip, 10)) == measure([scorer], ClipFrames(frames, clip, 10))
+
+
+def test_no_two_scorers_share_a_score() -> None:
+    names = [name for scorer in load_scorers(tuple(scorer_names())) for name in scorer.ranges]
+    assert len(set(names)) == len(names)
+
+
+def test_a_score_that_is_not_as_declared_is_a_bug_with_a_name() -> None:
+    (motion,) = load_scorers(("motion",))
+
+    class Wrong(type(motion)):  # type: ignore[misc]
+        ranges = {"motion": (0.5, 1.0)}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match=r"scorer motion: motion is 0\.0, outside 0\.5 to 1\.0"):
+        measure([Wrong()], ClipFrames(CLIPS["black"], ContentBox(0, 0, 160, 90), 10))
+
+
+def test_an_unknown_scorer_is_one_helpful_line() -> None:
+    with pytest.raises(UserError, match=r"no scorer 'motoin'; there are .*motion"):
+        load_scorers(("motoin",))

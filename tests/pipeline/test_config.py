@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from shards.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+FILES = [{"kind": "files", "path": "videos"}]
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_that_ships_is_valid(path: Path) -> None:
+    load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scorer=[motion]", "scorer: no such key; did you mean scorers?"),
+        ("curate.rule={}", "curate.rule: no such key; did you mean rules?"),
+        ("sources.0.pth=x", "sources.0.pth: no such key; did you mean path?"),
+        ("scorers=[motoin]", "scorers: there is no scorer 'motoin'; there are "),
+        ("scorers=[motion, motion]", "scorers: a scorer is named twice"),
+        ("curate.seed=many", "curate.seed: is 'many'; should be a valid integer"),
+        ("curate.splits={train: 0.5}", "curate.splits: the shares sum to 0.5; they must sum to 1"),
+        ("curate.splits={a/b: 1.0}", "curate.splits: 'a/b' cannot name a split"),
+        ("frame.fit=padd", "frame.fit: is 'padd'; should be 'pad', 'crop' or 'stretch'"),
+        ("shards.max_bytes=big", "shards.max_bytes: is 'big'"),
+        ("shards.max_bytes=0", "shards.max_bytes: is 0; should be greater than 0"),
+        ("sources=[]", "sources: "),
+        ("sources=[{kind: ftp}]", "sources.0"),
+        ("sources=[{kind: web}]", "sources.0: gives nothing to look at"),
+        (
+            "sources=[{kind: web, urls: ['file:///etc/passwd']}]",
+            "sources.0: 'file:///etc/passwd' is not a web address",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_helps(write_config: WriteConfig, override: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(write_config(FILES), [override])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_recipe_leaves_out_places_and_the_settings_hash_all_that_shapes_no_clip(
+    write_config: WriteConfig,
+) -> None:
+    path = write_config(FILES)
+    plain = load_config(path)
+    moved = load_config(path, ["dataset=/elsewhere", "sources.0.path=/other"])
+    assert (moved.recipe, moved.settings_hash) == (plain.recipe, plain.settings_hash)
+    curated = load_config(path, ["curate.rules={static: motion > 1}", "scorers=[motion]"])
+    assert curated.recipe != plain.recipe
+    assert curated.settings_hash == plain.settings_hash
+    assert load_config(path, ["frame.fit=crop"]).settings_hash != plain.settings_hash

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import itertools
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import CurateSettings
+from pipeline.curate import decide, fill_shards
+from shards.errors import SettingError
+from shards.index import sample_bytes
+from shards.keys import clip_key, split_of
+from shards.records import CLIP_SCHEMA, Clip, ContentBox, Placed
+
+
+def clips(**scores: list[float | None]) -> pa.Table:
+    count = len(next(iter(scores.values())))
+    rows = [
+        {
+            "key": clip_key("v", 160 * n),
+            "video_id": "v",
+            "start_s": 16.0 * n,
+            "n_frames": 160,
+            "unique_frames": 160,
+            "fps": 10.0,
+            "content_box": [0, 0, 160, 90],
+            "decision": "",
+            "size": 1000,
+        }
+        for n in range(count)
+    ]
+    table = pa.Table.from_pylist(rows, schema=CLIP_SCHEMA)
+    for name, values in scores.items():
+        table = table.append_column(name, pa.array(values, pa.float64()))
+    return table
+
+
+def decisions(table: pa.Table, rules: dict[str, str]) -> list[str]:
+    found: list[str] = decide(table, rules)["decision"].to_pylist()
+    return found
+
+
+def test_the_first_rule_that_fails_is_the_reason() -> None:
+    table = clips(motion=[0.0, 0.1, 0.1, 0.0], cuts=[0.0, 0.0, 9.0, 9.0])
+    assert decisions(table, {"static": "motion >= 0.004", "choppy": "cuts < 5"}) == [
+        "dropped:static",
+        "kept",
+        "dropped:choppy",
+        "dropped:static",
+    ]
+    assert decisions(table, {"choppy": "cuts < 5", "static": "motion >= 0.004"})[3] == "dropped:choppy"
+
+
+def test_without_rules_everything_is_kept() -> None:
+    assert decisions(clips(motion=[0.0]), {}) == ["kept"]
+
+
+def test_no_clips_are_no_trouble() -> None:
+    assert decisions(clips(motion=[]), {"static": "motion > 0"}) == []
+
+
+def test_rules_see_the_clip_too() -> None:
+    assert decisions(clips(motion=[0, 0]), {"late": "start_s < 10 AND content_box[3] = 160"}) == [
+        "kept",
+        "dropped:late",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "motoin > 0",
+            r"^curate\.rules\.r: 'motoin > 0': .*motoin.*; a rule is an SQL predicate on .*motion",
+        ),
+        ("motion >", "Parser Error"),
+        ("motion > 0; DROP TABLE clips", "Parser Error"),
+        ("motion > (SELECT count(*) FROM read_csv('/etc/passwd'))", "Permission Error|disabled"),
+        ("motion > 0) FROM clips; SELECT (1", "Parser Error"),
+    ],
+)
+def test_a_rule_that_is_no_predicate_is_one_line_that_helps(rule: str, said: str) -> None:
+    with pytest.raises(SettingError, match=said) as caught:
+        decide(clips(motion=[0.0]), {"r": rule})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_score_is_an_error_and_never_a_drop() -> None:
+    with pytest.raises(
+        SettingError, match=r"curate\.rules\.static.* is null for clip v_00000160; a score is missing"
+    ):
+        decide(clips(motion=[0.1, None]), {"static": "motion > 0"})
+
+
+def placed(video: int, clip: int, size: int) -> tuple[str, Placed]:
+    record = Clip(
+        clip_key(f"video-{video}", clip * 160),
+        f"video-{video}",
+        clip * 16.0,
+        160,
+        160,
+        10.0,
+        ContentBox(0, 0, 160, 90),
+    )
+    return f"packs/{video}.tar", Placed(record, 512, size, (size,), 16, b"", 0)
+
+
+CORPORA = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 300_000)), unique_by=lambda c: c[:2]
+).map(lambda chosen: [placed(*c) for c in chosen])
+
+
+@given(CORPORA, st.integers(1_000, 2_000_000), st.randoms())
+def test_shards_hold_every_clip_once_within_their_size_in_an_order_of_their_own(
+    corpus: list[tuple[str, Placed]], max_bytes: int, chance: object
+) -> None:
+    settings = CurateSettings(splits={"train": 0.5, "val": 0.5})
+    shards = fill_shards(corpus, settings, max_bytes)
+    dealt = [clip.clip.key for shard in shards for _, clip in shard.clips]
+    assert sorted(dealt) == sorted(clip.clip.key for _, clip in corpus)
+    for shard in shards:
+        assert {split_of(clip.clip.video_id, settings.splits) for _, clip in shard.clips} == {shard.split}
+        size = sum(sample_bytes(clip.clip, clip.size) for _, clip in shard.clips)
+        assert size <= max_bytes or len(shard.clips) == 1
+    chance.shuffle(corpus)  # type: ignore[attr-defined]
+    assert fill_shards(corpus, settings, max_bytes) == shards
+
+
+def test_neighbours_are_strangers_and_the_seed_decides() -> None:
+    corpus = [placed(video, clip, 1000) for video in range(10) for clip in range(20)]
+    (shard,) = fill_shards(corpus, CurateSettings(splits={"train": 1.0}), 10**9)
+    videos = [clip.clip.video_id for _, clip in shard.clips]
+    assert sum(a == b for a, b in itertools.pairwise(videos)) < 60
+    (other,) = fill_shards(corpus, CurateSettings(splits={"train": 1.0}, seed=1), 10**9)
+    assert other != shard
