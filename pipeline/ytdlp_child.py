@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,11 @@ def _fetch(job: dict[str, Any]) -> dict[str, Any]:
 def _fields(info: dict[str, Any], url: str, site: str | None) -> dict[str, Any]:
     # yt-dlp hides notes to itself behind the URL of a page.
     page, _ = yt_dlp.utils.unsmuggle_url(url)
-    return {name: info.get(name) for name in _FIELDS} | {"url": page, "site": site}
+    fields = {name: info.get(name) for name in _FIELDS} | {"url": page, "site": site}
+    if info.get("timestamp") and not fields["upload_date"]:
+        # Only a page that was read in full has had this done to it by yt-dlp.
+        fields["upload_date"] = f"{datetime.fromtimestamp(info['timestamp'], UTC):%Y%m%d}"
+    return fields
 
 
 def _refuse_private_addresses() -> None:

@@ -47,15 +47,17 @@ class Staged:
         os.fsync(self.file.fileno())
         target = self._store.path(name)
         self._store.make_folder(target.parent)
+        published = True
         if if_absent:
             try:
                 target.hardlink_to(self._path)
             except FileExistsError:
-                return False
+                published = False
         else:
             self._path.replace(target)
+        # Also for another's object: whoever made it may have died before this.
         _sync_folder(target.parent)
-        return True
+        return published
 
 
 class Store:
@@ -74,6 +76,7 @@ class Store:
         if scheme and scheme["scheme"] != "file":
             raise UserError(f"dataset {self.url}: only local folders are supported so far, not {scheme[0]}")
         self.root = Path(self.url.removeprefix("file://")).absolute()
+        self._lasting: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -89,13 +92,19 @@ class Store:
         return self.root / name
 
     def make_folder(self, folder: Path) -> None:
-        """Create `folder` so that it outlives a power cut together with what is put in it."""
-        if folder.is_dir():
+        """Create `folder` so that it outlives a power cut together with what is put in it.
+
+        One that is there may be the work of a process that died before it was synced, so each is
+        synced when it is first met.
+        """
+        if folder in self._lasting and folder.is_dir():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        while folder != self.root.parent and folder != folder.parent:
-            folder = folder.parent
-            _sync_folder(folder)
+        above = folder
+        while above != self.root.parent and above != above.parent:
+            above = above.parent
+            _sync_folder(above)
+        self._lasting.add(folder)
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
@@ -118,6 +127,7 @@ class Store:
     def create(self, name: str, data: bytes) -> bool:
         """Write an object unless the name is taken; returns whether it was written."""
         if self.exists(name):
+            _sync_folder(self.path(name).parent)
             return False
         with self.stage() as staged:
             staged.file.write(data)
