@@ -161,6 +161,8 @@ class PacketDecoder:
         self._context = av.CodecContext.create("h264", "r")
         self._context.extradata = extradata
         self._context.thread_count = 1
+        # By default ffmpeg conceals damage, and returns a picture that was never there.
+        self._context.options = {"err_detect": "explode"}
 
     def decode(self, packets: Sequence[bytes]) -> Frames:
         """Decode a run of packets that begins with a key frame; `[T, H * 3 // 2, W]` uint8.

@@ -1,0 +1,186 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from shards.errors import UserError
+from shards.manifest import ShardEntry, Version, create_version, read_version
+from shards.store import Store
+from trainer_bridge import Batch, batch_digests, open_stream
+
+MakeDataset = Callable[..., Path]
+
+
+def take(count: int, dataset: Path, **options: Any) -> list[Batch]:
+    return list(islice(open_stream(dataset, batch_size=4, **options), count))
+
+
+def assert_same(found: list[Batch], expected: list[Batch]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.step, one.keys, one.starts) == (other.step, other.keys, other.starts)
+        assert torch.equal(one.video, other.video)
+        assert torch.equal(one.valid, other.valid)
+
+
+def test_batches_are_what_their_fields_say(dataset: Path) -> None:
+    batches = take(5, dataset)
+    assert [batch.step for batch in batches] == list(range(5))
+    for batch in batches:
+        assert batch.video.shape == (4, 16, 3, 48, 64)
+        assert batch.video.dtype == torch.float32
+        assert 0 <= batch.video.min() < 0.3
+        assert 0.7 < batch.video.max() <= 1
+        assert batch.valid.shape == (4, 16)
+        assert batch.valid.all()
+        assert batch.read_s > 0
+        assert batch.decode_s > 0
+    # Ten windows an epoch: five batches of four are two epochs.
+    windows = [pair for batch in batches for pair in zip(batch.keys, batch.starts, strict=True)]
+    assert sorted(windows[:10]) != windows[:10]
+    assert len(set(windows)) == 10
+    assert all(windows.count(window) == 2 for window in windows)
+
+
+def test_a_stream_begins_at_any_step(dataset: Path) -> None:
+    batches = take(7, dataset, seed=3)
+    for step in range(7):
+        assert_same(take(7 - step, dataset, seed=3, step=step), batches[step:])
+
+
+def test_a_stream_goes_on_from_the_state_of_another(dataset: Path) -> None:
+    batches = take(6, dataset)
+    for step in range(6):
+        stream = open_stream(dataset, batch_size=4)
+        assert_same(list(islice(stream, step)), batches[:step])
+        state = stream.state_dict()
+        assert {type(value) for name, value in state.items() if name != "order"} == {int}
+        other = open_stream(dataset, batch_size=4)
+        next(other)
+        other.load_state_dict(state)
+        assert_same(list(islice(other, 6 - step)), batches[step:])
+
+
+def test_workers_change_nothing(dataset: Path) -> None:
+    stream = open_stream(dataset, batch_size=4, workers=2)
+    assert_same(list(islice(stream, 4)), take(4, dataset))
+    stream.load_state_dict(stream.state_dict() | {"step": 1})
+    assert_same(list(islice(stream, 2)), take(2, dataset, step=1))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_any_number_of_ranks_sees_the_same_batches(dataset: Path, world_size: int) -> None:
+    whole = take(3, dataset)
+    ranks = [take(3, dataset, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for step, batch in enumerate(whole):
+        shares = [rank[step] for rank in ranks]
+        assert sum((share.keys for share in shares), ()) == batch.keys
+        assert sum((share.starts for share in shares), ()) == batch.starts
+        assert torch.equal(torch.cat([share.video for share in shares]), batch.video)
+    digests = batch_digests(dataset, batch_size=4, world_size=world_size, steps=3)
+    assert list(digests) == [batch.digest() for batch in whole]
+
+
+def test_digests_begin_at_any_step(dataset: Path) -> None:
+    whole = list(batch_digests(dataset, batch_size=2, steps=9, seed=5))
+    assert list(batch_digests(dataset, batch_size=2, steps=4, from_step=5, world_size=2, seed=5)) == whole[5:]
+    assert len(set(whole)) > 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1}, "seed: the stream to be resumed had seed 0, this one has 1; set it back"),
+        ({"window": 8}, "window: the stream to be resumed had window 16, this one has 8"),
+        ({"batch_size": 2}, "batch_size: the stream to be resumed had batch_size 4, this one has 2"),
+        ({"split": "val", "batch_size": 2}, "batch_size: "),
+    ],
+)
+def test_the_state_of_another_order_is_refused(dataset: Path, options: dict[str, Any], message: str) -> None:
+    state = open_stream(dataset, batch_size=4).state_dict()
+    with pytest.raises(UserError, match=message):
+        open_stream(dataset, **{"batch_size": 4} | options).load_state_dict(state)
+
+
+def test_the_state_of_another_split_is_refused(dataset: Path) -> None:
+    state = open_stream(dataset, batch_size=2).state_dict()
+    with pytest.raises(UserError, match=r"split, or the content of the version: .* had order"):
+        open_stream(dataset, split="val", batch_size=2).load_state_dict(state)
+
+
+def test_the_state_of_another_version_is_refused_unless_told(make_dataset: MakeDataset) -> None:
+    root = make_dataset([("train", [32]), ("train", [32])])
+    state = open_stream(root, batch_size=2).state_dict()
+    store = Store(root)
+    first = read_version(store)
+    assert create_version(store, Version(2, 1, {}, first.shards[:1]))
+    with pytest.raises(UserError, match="version: the stream to be resumed had version 1, this one has 2"):
+        open_stream(root, batch_size=2).load_state_dict(state)
+    open_stream(root, batch_size=2, version=1).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "vall"}, "split: dataset .* has no split 'vall'; it has train, val"),
+        ({"batch_size": 11}, "batch_size: 11 is too large: split train of .* has 10 windows of 16 frames"),
+        ({"window": 64}, "has 0 windows of 64 frames; choose a smaller one, or a smaller window"),
+        ({"batch_size": 0}, "batch_size: 0 is too small; give at least 1"),
+        ({"window": 0}, "window: 0 is too small; give at least 1"),
+        ({"step": -1}, "step: -1 is too small; give at least 0"),
+        ({"workers": -1}, "workers: -1 is too small; give at least 0"),
+        ({"world_size": 3}, "world_size: 3 ranks cannot share a batch_size of 4 equally"),
+        ({"world_size": 2, "rank": 2}, "rank: 2 is not one of 2 ranks"),
+        ({"device": "gpu"}, "device: gpu cannot be used here"),
+        ({"device": "cuda:99"}, "device: cuda:99 cannot be used here"),
+        ({"version": 7}, "no version 7"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(dataset: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        open_stream(dataset, **{"batch_size": 4} | options)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing is published there"):
+        open_stream(tmp_path, batch_size=1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_clip_stops_the_stream_at_its_step(make_dataset: MakeDataset, workers: int) -> None:
+    root = make_dataset([("train", [16, 16, 16])])
+    with Store(root).path("shards/train-000000.tar").open("r+b") as file:
+        file.truncate(5000)
+    stream = open_stream(root, batch_size=3, workers=workers)
+    for _ in range(2):  # asked again, it does not go on to the next step
+        with pytest.raises(UserError, match=r"train-000000.tar: clip \S+ at byte \d+ is damaged") as caught:
+            next(stream)
+        assert "\n" not in str(caught.value)
+        assert stream.step == 0
+        del caught  # its traceback holds the stream, and workers take 5 s to end in a garbage collection
+
+
+def test_picture_size(dataset: Path) -> None:
+    stream = open_stream(dataset, batch_size=4, step=5)
+    assert stream.picture_size() == (48, 64)
+    assert next(stream).step == 5
+
+
+def test_a_huge_dataset_opens_without_its_shards(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    shards = tuple(
+        ShardEntry(f"shards/{number}.tar", "train", 4000, 0, "", "", {160: 4000}) for number in range(1700)
+    )
+    assert create_version(store, Version(1, None, {}, shards))
+    assert open_stream(tmp_path, batch_size=512, step=10**6).step == 10**6
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    code = "import sys, trainer_bridge; trainer_bridge.batch_digests; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
