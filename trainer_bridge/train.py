@@ -7,8 +7,9 @@ the step, so a run that was killed goes on from there exactly as if nothing had 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -72,28 +73,45 @@ def train(config: TrainConfig, on_step: Callable[[Metrics], None] | None = None)
     model = build_model(config.model, frames=config.window, height=height, width=width, seed=config.seed)
     model.to(stream.device).train()
     optimizer = AdamW(model.parameters(), betas=BETAS, weight_decay=config.weight_decay)
-    try:
-        config.run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"run: {config.run} cannot be a folder ({error.strerror}); choose another") from None
-    saved = load_checkpoint(config, model, optimizer)
-    if saved:
-        stream.load_state_dict(saved)
-    if stream.step > config.steps:
-        raise UserError(
-            f"steps: the run in {config.run} has done {stream.step} already, not {config.steps}; ask for more"
-        )
-    with closing(MetricsLog(config.run, stream.step)) as log:
-        while stream.step < config.steps:
-            metrics = _step(config, stream, model, optimizer)
-            log.append(metrics)
-            if on_step:
-                on_step(metrics)
-            if stream.step % config.checkpoint_every == 0 or stream.step == config.steps:
-                log.sync()
-                save_checkpoint(config, model, optimizer, stream.state_dict())
+    with _only_here(config.run):
+        saved = load_checkpoint(config, model, optimizer)
+        if saved:
+            stream.load_state_dict(saved)
+        if stream.step > config.steps:
+            raise UserError(
+                f"steps: the run in {config.run} has done {stream.step} already, not {config.steps}; "
+                "ask for more"
+            )
+        with closing(MetricsLog(config.run, stream.step)) as log:
+            while stream.step < config.steps:
+                metrics = _step(config, stream, model, optimizer)
+                log.append(metrics)
+                if on_step:
+                    on_step(metrics)
+                if stream.step % config.checkpoint_every == 0 or stream.step == config.steps:
+                    log.sync()
+                    save_checkpoint(config, model, optimizer, stream.state_dict())
     lines = read_metrics(config.run)
     return TrainResult(lines[0]["loss"], lines[-1]["loss"], len(lines), config.run)
+
+
+@contextmanager
+def _only_here(run: Path) -> Iterator[None]:
+    """The run's folder, made if need be and held against a second process."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = (run / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"run: {run} cannot be a folder ({error.strerror}); choose another") from None
+    with lock:
+        try:
+            # The kernel lets go of it when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"run: another process is training in {run}; wait for it, or choose another"
+            ) from None
+        yield
 
 
 def _step(config: TrainConfig, stream: Stream, model: VideoTokenizer, optimizer: AdamW) -> Metrics:

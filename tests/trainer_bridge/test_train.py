@@ -176,3 +176,18 @@ def test_metrics_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
         log.append({"step": step})
         log.close()
         assert [line["step"] for line in read_metrics(tmp_path)] == [*range(kept), step]
+
+
+def test_a_second_process_in_the_same_run_is_refused(videos: Path, tmp_path: Path) -> None:
+    second: list[str] = []
+
+    def meanwhile(_: Any) -> None:
+        if not second:
+            with pytest.raises(UserError) as refused:
+                train(config(videos, tmp_path / "run"))
+            second.append(str(refused.value))
+
+    train(config(videos, tmp_path / "run", steps=1), meanwhile)
+    assert second == [
+        f"run: another process is training in {tmp_path / 'run'}; wait for it, or choose another"
+    ]
