@@ -351,12 +351,16 @@ def _status_line(found: Status) -> str:
 def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:
     from pipeline.outcomes import PENDING
 
-    pending = books.in_state(PENDING)
-    if pending:
-        print(f"error: {len(pending)} videos are unaccounted for: {', '.join(pending[:5])}", file=sys.stderr)  # noqa: T201
+    lines = [
+        f"{len(videos)} videos {what}: {', '.join(videos[:5])}"
+        for state, what in ((PENDING, "are unaccounted for"), ("failed:bug", "met a bug of Genieset"))
+        if (videos := books.in_state(state))
+    ]
     if problems:
-        print(f"error: {len(problems)} parts of sources could not be read", file=sys.stderr)  # noqa: T201
-    if pending or problems:
+        lines.append(f"{len(problems)} parts of sources could not be read")
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one way out of the command
+    if lines:
         raise typer.Exit(1)
 
 

@@ -92,8 +92,7 @@ def build(config: BuildConfig, engine: Engine, progress: Progress) -> Built:
 
 def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
     """Look for videos in every source; returns the problems met, one line each."""
-    store = Store(config.dataset)
-    store.put(CONFIG_NAME, config.model_dump_json(indent=1).encode() + b"\n")
+    store = _open(config)
     problems: list[str] = []
 
     def problem(line: str) -> None:
@@ -110,10 +109,18 @@ def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
 
 
 def ingest(config: BuildConfig, engine: Engine, progress: Progress) -> Books:
-    """Ingest every video that is pending or failed for a reason that may have passed."""
-    store = Store(config.dataset)
+    """Ingest every video that is pending or failed for a reason that may have passed.
+
+    Raises:
+        UserError: no video is known.
+    """
+    store = _open(config)
     owners = candidates.source_of(store, config.sources)
     books = books_of(config)
+    if not books.videos:
+        raise UserError(
+            f"dataset {store.url}: no video is known for these sources; `genieset discover` looks for some"
+        )
     waiting = {PENDING} | {f"failed:{failure}" for failure in TRANSIENT_FAILURES}
     units = [
         Unit(
@@ -134,7 +141,7 @@ def ingest(config: BuildConfig, engine: Engine, progress: Progress) -> Books:
 
 def curate(config: BuildConfig) -> Selection:
     """Decide on every measured clip, and write the catalog."""
-    store = Store(config.dataset)
+    store = _open(config)
     books = books_of(config)
     selection = select(store, _ingested(books), config)
     write_catalog(store, None, books.table(), selection.clips)
@@ -143,7 +150,7 @@ def curate(config: BuildConfig) -> Selection:
 
 def publish(config: BuildConfig, selection: Selection, engine: Engine, progress: Progress) -> Version:
     """Write the selected clips as shards, and a version if they differ from the newest one."""
-    store = Store(config.dataset)
+    store = _open(config)
 
     def on_shard(done: int, total: int) -> None:
         progress.step("publish", done, total, f"shard {done}")
@@ -181,6 +188,15 @@ def read_config(store: Store) -> BuildConfig:
     if not store.exists(CONFIG_NAME):
         raise UserError(f"dataset {store.url}: there is none; `genieset build CONFIG` makes one")
     return BuildConfig.model_validate(json.loads(store.read(CONFIG_NAME)) | {"dataset": store.url})
+
+
+def _open(config: BuildConfig) -> Store:
+    """The dataset, which remembers what config it is worked on with."""
+    store = Store(config.dataset)
+    body = config.model_dump_json(indent=1).encode() + b"\n"
+    if not store.exists(CONFIG_NAME) or store.read(CONFIG_NAME) != body:
+        store.put(CONFIG_NAME, body)
+    return store
 
 
 def _run_units(store: Store, units: list[Unit], engine: Engine, progress: Progress) -> None:

@@ -55,7 +55,7 @@ class FilesSource(Source):
         raise Failed("unavailable", f"{video.url}: the file is gone")
 
     def _paths(self) -> list[Path]:
-        root = Path(self.path).expanduser()
+        root = Path(self.path).expanduser().absolute()
         if root.is_file():
             return [root]
         if root.is_dir():
