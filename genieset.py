@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -40,6 +40,7 @@ Overrides = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 _PLAIN_PROGRESS_EVERY_S = 5.0
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 @app.command()
@@ -172,7 +173,7 @@ def verify(
         _print_json(asdict(found))
     else:
         for fault in found.faults:
-            print(f"{fault.where}: {fault.what}")  # noqa: T201 - the faults are this command's result
+            print(f"{fault.where}: {fault.what}")
         _say(
             f"version {found.version}: {found.shards} shards, {found.samples} clips, "
             f"{found.decoded} decoded, " + (f"{len(found.faults)} faults" if found.faults else "no fault")
@@ -234,15 +235,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one way out of the command
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone (`| head`): nothing is left to say, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into an exit without a word.
+        if end.code == _INTERRUPTED:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 class _PlainProgress:
@@ -255,10 +254,10 @@ class _PlainProgress:
         now_s = time.monotonic()
         if done == total or now_s - self._last_s >= _PLAIN_PROGRESS_EVERY_S:
             self._last_s = now_s
-            print(f"{stage}: {done}/{total} ({what})", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{stage}: {done}/{total} ({what})", file=sys.stderr, flush=True)
 
     def note(self, message: str) -> None:
-        print(f"note: {message}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 class _BarProgress:
@@ -335,12 +334,12 @@ def _print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) 
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))  # noqa: T201 - the result
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _say(line: str) -> None:
     """The one-line summary that ends every command."""
-    print(line)  # noqa: T201 - the result
+    print(line)
 
 
 def _status_line(found: Status) -> str:
@@ -359,7 +358,7 @@ def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:
     if problems:
         lines.append(f"{len(problems)} parts of sources could not be read")
     for line in lines:
-        print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one way out of the command
+        print(f"error: {line}", file=sys.stderr)
     if lines:
         raise typer.Exit(1)
 

@@ -67,9 +67,8 @@ def report(built: dict[str, Any], verified: dict[str, Any], trained: dict[str, A
     for state, count in built["videos"].items():
         print(f"  {count:3} videos {state}")
     print(f"verified: {verified['samples']} clips decoded, {len(verified['faults'])} faults")
-    print(
-        f"tokenizer: loss {trained['first_loss']:.4f} → {trained['last_loss']:.4f} in {trained['steps']} steps\n"
-    )
+    loss = f"{trained['first_loss']:.4f} → {trained['last_loss']:.4f}"
+    print(f"tokenizer: loss {loss} in {trained['steps']} steps\n")
 
 
 def free_port() -> int:

@@ -516,7 +516,7 @@ def main() -> None:
     stops = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     with VideoSite(args.folder, args.port) as site:
-        print(f"{site.url} (feed: {site.feed_url}); Ctrl-C stops it", flush=True)  # noqa: T201
+        print(f"{site.url} (feed: {site.feed_url}); Ctrl-C stops it", flush=True)
         signal.sigwait(stops)
 
 

@@ -38,6 +38,7 @@ _MAX_TRIES = 3
 _MIN_DEADLINE_S = 1800.0
 _DEADLINE_PER_SOURCE_S = 6.0
 _UNKNOWN_DURATION_S = 12 * 3600.0
+_MAX_DURATION_S = 24 * 3600.0
 
 
 class Progress(Protocol):
@@ -256,4 +257,5 @@ def _ingested(books: Books) -> list[Commit]:
 
 
 def _deadline_s(unit: Unit) -> float:
-    return max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * (unit.video.duration_s or _UNKNOWN_DURATION_S))
+    told_s = min(unit.video.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
+    return max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * told_s)

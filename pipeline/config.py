@@ -14,7 +14,8 @@ from pydantic import ByteSize, Field, field_validator
 
 from filters.base import scorer_names
 from filters.titles import TitleRules
-from pipeline.cut import CUT_VERSION, FrameSettings
+from pipeline.cut import CUT_VERSION
+from pipeline.frame import FrameSettings
 from pipeline.sources.base import Source, source_kinds
 from shards.codec import CODEC_VERSION
 from shards.settings import Block, load_settings

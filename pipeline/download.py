@@ -18,6 +18,7 @@ _LIST_DEADLINE_S = 600.0
 _MIN_FETCH_DEADLINE_S = 600.0
 _FETCH_DEADLINE_PER_SOURCE_S = 2.0
 _UNKNOWN_DURATION_S = 3600.0
+_MAX_DURATION_S = 24 * 3600.0
 
 
 def list_videos(url: str, *, max_videos: int, allow_private: bool) -> list[dict[str, Any]]:

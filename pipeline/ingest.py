@@ -6,26 +6,21 @@ is created only if absent, and equal work gives equal bytes.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from filters.base import ClipFrames, load_scorers, measure, scorer_folder
-from pipeline.cut import FrameSettings, cut, geometry
+from pipeline.cut import cut
+from pipeline.frame import FrameSettings, geometry
 from pipeline.outcomes import FINAL_FAILURES, INGESTED, Failed, Rejected
 from pipeline.probe import Probe, probe
+from pipeline.scratch import scratch_folder
 from pipeline.sources.base import Source
 from shards.codec import CLIP_FPS, CLIP_FRAMES, encode_clip
 from shards.commits import Commit, create_commit, pack_name
-from shards.errors import UserError
 from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index
 from shards.keys import clip_key
 from shards.records import Clip, Video
@@ -70,7 +65,7 @@ def ingest(unit: Unit) -> Ended:
     video = unit.video
     pack = None
     try:
-        with _scratch(unit) as folder:
+        with scratch_folder(unit.store, video.video_id) as folder:
             fetched = unit.source.fetch(video, folder)
             video = fetched.video
             found = probe(fetched.path)
@@ -171,35 +166,3 @@ def _described(video: Video, found: Probe) -> Video:
 def _reject_low_fps(found: Probe, frame: FrameSettings) -> None:
     if not frame.allow_low_fps and found.fps is not None and found.fps < _MIN_FPS:
         raise Rejected("low_fps", f"{found.fps:.3g} frames a second; clips have {CLIP_FPS}")
-
-
-@contextmanager
-def _scratch(unit: Unit) -> Iterator[Path]:
-    """A folder for a unit's download, the same at every try, so that bytes once had are continued.
-
-    Another run that works on the same unit at the same time gets a folder of its own.
-    """
-    dataset = hashlib.sha256(unit.store.encode()).hexdigest()[:12]
-    base = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{dataset}"
-    base.mkdir(mode=0o700, exist_ok=True)
-    if base.stat().st_uid != os.getuid():
-        raise UserError(f"{base}: belongs to another user; set TMPDIR to a folder of your own")
-    folder = base / unit.video.video_id
-    with folder.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with tempfile.TemporaryDirectory(dir=base) as private:
-                yield Path(private)
-            return
-        folder.mkdir(exist_ok=True)
-        keep = False
-        try:
-            yield folder
-        except Failed as failed:
-            keep = failed.failure not in FINAL_FAILURES
-            raise
-        finally:
-            if not keep:
-                shutil.rmtree(folder)
-                folder.with_suffix(".lock").unlink()

@@ -84,7 +84,7 @@ _FOLDER = "attempts"
 def begin_attempt(store: Store, video_id: str, settings: str) -> int:
     """Record that work on a video begins; returns the attempt's number, counted from 1."""
     number = 1
-    while not store.create(_attempt_name(video_id, settings, number), _line({"state": PENDING})):
+    while not store.create(_attempt_name(video_id, settings, number), _line({"attempt": number})):
         number += 1
     return number
 
@@ -97,22 +97,28 @@ def end_attempt(
     Args:
         log: what the worker said last, or the trace of a bug.
     """
-    store.put(_attempt_name(video_id, settings, number), _line({**state._asdict(), "log": log}))
+    end = _end_name(_attempt_name(video_id, settings, number))
+    store.create(end, _line({**state._asdict(), "log": log}))
 
 
 def _last_attempt(store: Store, video_id: str, settings: str, names: set[str]) -> State:
     number = 0
     while _attempt_name(video_id, settings, number + 1) in names:
         number += 1
-    if not number:
+    end = _end_name(_attempt_name(video_id, settings, number))
+    if end not in names:
         return State(PENDING, None)
-    body = json.loads(store.read(_attempt_name(video_id, settings, number)))
-    return State(body["state"], body.get("detail"))
+    body = json.loads(store.read(end))
+    return State(body["state"], body["detail"])
 
 
 def _attempt_name(video_id: str, settings: str, number: int) -> str:
     return f"{_FOLDER}/{video_id}-{settings}-{number:04d}.json"
 
 
-def _line(body: dict[str, str | None]) -> bytes:
+def _end_name(attempt: str) -> str:
+    return attempt.removesuffix(".json") + ".end.json"
+
+
+def _line(body: dict[str, str | int | None]) -> bytes:
     return json.dumps(body, sort_keys=True).encode() + b"\n"

@@ -7,6 +7,7 @@ one hard link (create if absent), after which the folder is synced too.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -151,8 +152,13 @@ class Store:
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet object as a table. Raises FileNotFoundError if there is none."""
-        with self.open(name) as file:
-            return pq.read_table(file, columns=columns)
+        path = self.path(name)
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        # Read by this thread from a file of Arrow's own: a thread of Arrow's that lets go of a Python
+        # file while the interpreter ends brings the process down (apache/arrow#34314).
+        with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+            return parquet.read(columns=columns, use_threads=False)
 
     def open(self, name: str) -> BufferedReader:
         """A seekable reader of an object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,16 @@ def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
     folder = tmp_path_factory.mktemp("videos")
 
     def make(name: str, source: str, out: list[str] | None = None, vf: str | None = None) -> Path:
-        path = folder / name
+        command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source]
+        command += ["-vf", vf] if vf else []
+        command += out if out is not None else ["-c:v", "libx264", "-preset", "ultrafast"]
+        recipe = folder / hashlib.sha256(" ".join(command).encode()).hexdigest()[:16]
+        path = recipe / name
         if not path.exists():
-            command = [FFMPEG, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source]
-            command += ["-vf", vf] if vf else []
-            command += out if out is not None else ["-c:v", "libx264", "-preset", "ultrafast"]
-            subprocess.run([*command, str(path)], check=True, capture_output=True, timeout=120)
+            recipe.mkdir(exist_ok=True)
+            new = recipe / f"new-{name}"
+            subprocess.run([*command, str(new)], check=True, capture_output=True, timeout=120)
+            new.rename(path)
         return path
 
     return make

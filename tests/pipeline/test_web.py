@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from examples.site import VideoSite
-from pipeline.cut import FrameSettings, cut
+from pipeline.cut import cut
 from pipeline.download import download, list_videos
+from pipeline.frame import FrameSettings
 from pipeline.outcomes import Failed
 from pipeline.probe import probe
 from pipeline.sources.web import WebSource

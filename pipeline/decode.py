@@ -1,0 +1,221 @@
+"""One ffmpeg a source: hostile bytes in, small pictures with their time stamps out.
+
+ffmpeg is a child without network and without a file name: it reads one file descriptor, through
+the protocol `fd` and the demuxers of `pipeline.probe`, with a limit of memory and a deadline. It
+picks the frames of the 10-fps grid, scales them, and pipes them with their time stamps (NUT).
+
+Where time stamps run backward (recordings laid end to end) what follows is placed behind a gap of
+`_SPLICE_S`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import av
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.frame import FrameSettings, geometry
+from pipeline.outcomes import Failed
+from pipeline.probe import DEMUXERS, MAX_GAP_S, Probe
+from shards.codec import CLIP_FPS, HEIGHT_PX, WIDTH_PX
+from shards.errors import UserError
+
+# A frame about a tenth of a slot early still belongs to the slot: containers round time stamps. It
+# is no whole number of milliseconds, which would lie on time stamps.
+EARLY_SLOTS = 0.105
+_SPLICE_S = 2.0
+_FORWARD = f"if(lt(PTS+ld(0),PREV_OUTPTS-{MAX_GAP_S}/TB),st(0,PREV_OUTPTS+{_SPLICE_S}/TB-PTS));PTS+ld(0)"
+
+# Decoding 4K needs a few hundred MB with one thread; what asks for more is not a video.
+_MAX_MEMORY_BYTES = 3 * 2**30
+_MIN_DEADLINE_S = 120.0
+_DEADLINE_PER_SOURCE_S = 4.0
+_UNKNOWN_DURATION_S = 12 * 3600.0
+_MAX_DURATION_S = 24 * 3600.0
+
+Picture = npt.NDArray[np.uint8]
+"""One I420 picture of a clip's size, `[135, 160]` uint8."""
+
+_TURNS: dict[int, tuple[tuple[str, ...], ...]] = {
+    0: (),
+    90: (("transpose", "cclock"),),
+    180: (("hflip",), ("vflip",)),
+    270: (("transpose", "clock"),),
+}
+
+
+def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple[float, Picture]]:
+    """Time stamp in seconds and I420 picture `[135, 160]` of about ten frames a second."""
+    duration_s = min(probe.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
+    deadline_s = max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * duration_s)
+    expired = threading.Event()
+    with path.open("rb") as source, tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            _command(source.fileno(), probe, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            pass_fds=[source.fileno()],
+        )
+        assert child.stdout is not None
+
+        def expire() -> None:
+            expired.set()
+            child.kill()
+
+        timer = threading.Timer(deadline_s, expire)
+        timer.daemon = True
+        decoded = 0
+        try:
+            resource.prlimit(child.pid, resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+            timer.start()
+            for timed in _demux(child.stdout):
+                decoded += 1
+                yield timed
+            # A decoder that stumbled over the end of a damaged file exits with an error too; what
+            # it gave before is good.
+            code = child.wait()
+            if expired.is_set():
+                raise Failed("timeout", f"decoding took longer than {deadline_s:.0f} s")
+            if code < 0:
+                raise Failed("crashed", f"ffmpeg died of signal {-code}: {_said(log)[-1]}")
+            if not decoded:
+                raise Failed("unreadable", f"no frame could be decoded: {_said(log)[0]}")
+        finally:
+            timer.cancel()
+            child.kill()
+            child.wait()
+            child.stdout.close()
+
+
+def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
+    place = geometry(probe, settings.fit)
+    source = ffmpeg.input(
+        "fd:",
+        fd=fd,
+        protocol_whitelist="fd",
+        format_whitelist=DEMUXERS,
+        threads=1,
+        noautorotate=None,
+    )
+    picture = source["V:0"].filter("setpts", _FORWARD)
+    if probe.interlaced:
+        picture = picture.filter("bwdif", mode="send_frame", deint="interlaced")
+    slot = f"floor(({{}}-start_t)*{CLIP_FPS}+{EARLY_SLOTS})"
+    picture = picture.filter(
+        "select", f"isnan(prev_selected_t)+gt({slot.format('t')},{slot.format('prev_selected_t')})"
+    )
+    if place.source[2:] != (probe.width, probe.height):
+        # In shares of the picture, whose size may change midway.
+        x, y, width, height = place.source
+        picture = picture.filter(
+            "crop",
+            f"iw*{width}/{probe.width}",
+            f"ih*{height}/{probe.height}",
+            f"iw*{x}/{probe.width}",
+            f"ih*{y}/{probe.height}",
+        )
+    picture = _to_bt601(picture, probe, *place.scaled)
+    if probe.upside_down:
+        picture = picture.filter("vflip")
+    for turn in _TURNS[probe.rotation_deg]:
+        picture = picture.filter(*turn)
+    picture = picture.filter("pad", WIDTH_PX, HEIGHT_PX, place.box.x, place.box.y)
+    output = picture.output(
+        "pipe:1",
+        format="nut",
+        vcodec="rawvideo",
+        fps_mode="passthrough",
+        enc_time_base="1:90000",
+        map_metadata=-1,
+        map_chapters=-1,
+        fflags="+bitexact",
+    )
+    output = output.global_args(
+        "-hide_banner",
+        "-nostdin",
+        "-copyts",
+        "-loglevel",
+        "error",
+        "-filter_threads",
+        "1",
+        "-filter_complex_threads",
+        "1",
+    )
+    return list(ffmpeg.compile(output, cmd=ffmpeg_binary(settings.ffmpeg)))
+
+
+def _to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
+    """Scale, and bring the colours to 8 bits of BT.601 limited range."""
+    picture = picture.filter(
+        "scale",
+        width,
+        height,
+        flags="bicubic+accurate_rnd+full_chroma_int+bitexact",
+        in_color_matrix=probe.matrix,
+        in_range="full" if probe.full_range else "limited",
+        out_color_matrix="bt2020" if probe.hdr else "smpte170m",
+        out_range="limited",
+    )
+    if probe.hdr:
+        # The usual chain of zscale's documentation: to linear light, tone-mapped there, and back.
+        # HDR video that does not state its primaries has those of BT.2020.
+        picture = picture.filter("format", "yuv444p10le").filter(
+            "zscale",
+            matrixin="2020_ncl",
+            primariesin="2020",
+            rangein="limited",
+            primaries="709",
+            transfer="linear",
+            npl=100,
+        )
+        picture = picture.filter("format", "gbrpf32le").filter("tonemap", "hable")
+        # What is brighter than white is cut off by going through whole numbers.
+        picture = picture.filter("zscale", transfer="709").filter("format", "gbrp10le")
+        picture = picture.filter("zscale", matrix="170m", range="limited")
+    return picture.filter("format", "yuv420p")
+
+
+def _demux(pipe: IO[bytes]) -> Iterator[tuple[float, Picture]]:
+    rows = HEIGHT_PX * 3 // 2
+    try:
+        with av.open(pipe, mode="r", format="nut") as container:
+            for packet in container.demux():
+                # A child that dies leaves half a picture behind.
+                if packet.size == rows * WIDTH_PX and packet.pts is not None:
+                    picture = np.frombuffer(bytes(packet), np.uint8).reshape(rows, WIDTH_PX)
+                    yield float(packet.pts * packet.time_base), picture
+    except av.FFmpegError:
+        # The pipe ended before a header or inside a frame: the exit code tells why.
+        return
+
+
+def _said(log: IO[bytes]) -> list[str]:
+    log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+    return log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+
+
+def ffmpeg_binary(which: Literal["bundled", "system"]) -> str:
+    """The path of the ffmpeg to use.
+
+    Raises:
+        UserError: the system's was asked for and there is none.
+    """
+    if which == "bundled":
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    binary = shutil.which("ffmpeg")
+    if binary is None:
+        raise UserError("frame.ffmpeg: no ffmpeg on the PATH; install one or set it to 'bundled'")
+    return binary

@@ -1,0 +1,70 @@
+"""Scratch: where a download lies until its clips are packed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.outcomes import FINAL_FAILURES, Failed
+from shards.errors import UserError
+
+
+@contextmanager
+def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
+    """A folder for a video's bytes; gone afterwards, unless the work failed for a passing reason.
+
+    It is the same one at every try, so that bytes once downloaded are continued. Another process
+    that works on the same video at the same time gets a folder of its own.
+
+    Raises:
+        UserError: the place for scratch folders belongs to another user.
+    """
+    base = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{_digest(dataset)}"
+    base.mkdir(mode=0o700, exist_ok=True)
+    if base.stat().st_uid != os.getuid():
+        raise UserError(f"{base}: belongs to another user; set TMPDIR to a folder of your own")
+    folder = base / video_id
+    lock = _lock(folder)
+    if lock is None:
+        with tempfile.TemporaryDirectory(dir=base) as private:
+            yield Path(private)
+        return
+    keep = False
+    try:
+        yield folder
+    except Failed as failed:
+        keep = failed.failure not in FINAL_FAILURES
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder)
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Make a folder and hold it: a descriptor to be closed, or None if another process holds it."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        # Whoever held it before may have removed what was opened here.
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
+def _digest(dataset: str) -> str:
+    return hashlib.sha256(dataset.encode()).hexdigest()[:12]

@@ -1,0 +1,71 @@
+"""What a dataset's folder holds, told without the code that wrote it: plain JSON and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+_OWN = frozenset({"attempts", ".tmp", "config.json"})
+
+
+def contents(dataset: Path) -> dict[str, str]:
+    """Name -> SHA-256 of every object, but for three things.
+
+    `attempts/` counts how often work began, which a kill does change; `.tmp/` holds what a killed
+    process was writing, and no reader looks there; `config.json` says where the dataset lies.
+    """
+    return {
+        path.relative_to(dataset).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(dataset.rglob("*"))
+        if path.is_file() and path.relative_to(dataset).parts[0] not in _OWN
+    }
+
+
+def faults_in(dataset: Path) -> list[str]:
+    """What a reader who comes at this moment would stumble over."""
+    return list(_faults(dataset))
+
+
+def _faults(dataset: Path) -> Iterator[str]:
+    found = contents(dataset)
+    for name in found:
+        # A name that is there belongs to a whole object.
+        if name.endswith(".json"):
+            json.loads((dataset / name).read_bytes())
+        elif name.endswith(".parquet"):
+            pq.read_metadata(dataset / name)
+        elif name.startswith("shards/"):
+            if found.get(name.removesuffix(".tar") + ".parquet") is None:
+                yield f"{name} has no index beside it"
+            if found[name][:8] != name.removesuffix(".tar")[-8:]:
+                yield f"{name} is not named by its content"
+    for name in found:
+        if name.startswith("commits/"):
+            yield from _commit_faults(dataset, name, found)
+        elif name.startswith("versions/"):
+            yield from _version_faults(dataset, name, found)
+
+
+def _commit_faults(dataset: Path, name: str, found: dict[str, str]) -> Iterator[str]:
+    pack = json.loads((dataset / name).read_bytes())["pack"]
+    if pack is None:
+        return
+    index = pack.removesuffix(".tar") + ".parquet"
+    scores = [n for n in found if n.startswith("scores/") and Path(n).name == Path(index).name]
+    if pack not in found or index not in found or len(scores) != 2:
+        yield f"{name} stands for a pack that is not all there"
+
+
+def _version_faults(dataset: Path, name: str, found: dict[str, str]) -> Iterator[str]:
+    for shard in json.loads((dataset / name).read_bytes())["shards"]:
+        if found.get(shard["name"]) != shard["sha256"]:
+            yield f"{name}: {shard['name']} is not what it says"
+        if found.get(shard["name"].removesuffix(".tar") + ".parquet") != shard["index_sha256"]:
+            yield f"{name}: the index of {shard['name']} is not what it says"
+    for kind in ("videos", "clips"):
+        if f"catalog/{kind}/{Path(name).stem}.parquet" not in found:
+            yield f"{name} has no catalog of {kind}"

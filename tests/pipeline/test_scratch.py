@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.outcomes import Failed, Rejected
+from pipeline.scratch import scratch_folder
+
+
+@pytest.fixture(autouse=True)
+def _in_a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def leave(outcome: Exception | None) -> Path:
+    """Write something into the scratch folder and end in some way."""
+    with scratch_folder("dataset", "video") as folder:
+        (folder / "source.part").write_bytes(b"bytes")
+        if outcome:
+            raise outcome
+    return folder
+
+
+def test_it_is_gone_when_the_work_is_done() -> None:
+    assert not leave(None).exists()
+
+
+@pytest.mark.parametrize(
+    "outcome", [Rejected("too_short", ""), Failed("unreadable", ""), ValueError("a bug")]
+)
+def test_it_is_gone_when_another_try_would_end_the_same(outcome: Exception, tmp_path: Path) -> None:
+    with pytest.raises(type(outcome)):
+        leave(outcome)
+    assert not list(tmp_path.rglob("source.part"))
+
+
+def test_bytes_are_kept_for_another_try() -> None:
+    with pytest.raises(Failed):
+        leave(Failed("timeout", ""))
+    with scratch_folder("dataset", "video") as folder:
+        assert (folder / "source.part").read_bytes() == b"bytes"
+
+
+def test_two_at_once_have_a_folder_each_and_two_datasets_too() -> None:
+    with scratch_folder("dataset", "video") as mine, scratch_folder("dataset", "video") as theirs:
+        assert mine != theirs
+        with scratch_folder("another", "video") as other:
+            assert other not in (mine, theirs)
+    assert not mine.exists()
+    assert not theirs.exists()
+    with scratch_folder("dataset", "video") as again:
+        assert again == mine
