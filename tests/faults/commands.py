@@ -26,6 +26,8 @@ def genieset(*arguments: str | Path, scratch: Path) -> Iterator[subprocess.Popen
         env={**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)},
         text=True,
         start_new_session=True,
+        # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         try:
