@@ -22,6 +22,7 @@ from shards.store import Store
 
 _SHEET_COLUMNS = 4
 _SHEET_FRAMES = 16
+_SHEET_GAP_PX = 4
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,11 @@ def contact_sheet(mp4: bytes) -> bytes:
     frames = reader.get_batch(chosen.tolist()).asnumpy()
     _, height, width, _ = frames.shape
     rows = -(-len(frames) // _SHEET_COLUMNS)
-    sheet = Image.new("RGB", (_SHEET_COLUMNS * width, rows * height))
+    across, down = width + _SHEET_GAP_PX, height + _SHEET_GAP_PX
+    sheet = Image.new("RGB", (_SHEET_COLUMNS * across - _SHEET_GAP_PX, rows * down - _SHEET_GAP_PX), "white")
     for number, frame in enumerate(frames):
         row, column = divmod(number, _SHEET_COLUMNS)
-        sheet.paste(Image.fromarray(frame), (column * width, row * height))
+        sheet.paste(Image.fromarray(frame), (column * across, row * down))
     png = io.BytesIO()
     sheet.save(png, "PNG")
     return png.getvalue()
