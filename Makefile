@@ -48,5 +48,5 @@ upgrade:  ## renew constraints.txt with the newest releases that pyproject.toml 
 	@touch $(READY)
 
 .PHONY: clean
-clean:  ## remove .venv/ and what the demo made
-	rm -rf $(VENV) data runs
+clean:  ## remove .venv/ and what the demo made, nothing else
+	rm -rf $(VENV) data/demo data/demo-* runs/demo-*

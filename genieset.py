@@ -173,7 +173,7 @@ def verify(
         _print_json(asdict(found))
     else:
         for fault in found.faults:
-            print(f"{fault.where}: {fault.what}")
+            print(_printable(f"{fault.where}: {fault.what}"))
         _say(
             f"version {found.version}: {found.shards} shards, {found.samples} clips, "
             f"{found.decoded} decoded, " + (f"{len(found.faults)} faults" if found.faults else "no fault")
@@ -235,7 +235,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         # Typer turns Ctrl-C into an exit without a word.
@@ -254,10 +254,10 @@ class _PlainProgress:
         now_s = time.monotonic()
         if done == total or now_s - self._last_s >= _PLAIN_PROGRESS_EVERY_S:
             self._last_s = now_s
-            print(f"{stage}: {done}/{total} ({what})", file=sys.stderr, flush=True)
+            print(f"{stage}: {done}/{total} ({_printable(what)})", file=sys.stderr, flush=True)
 
     def note(self, message: str) -> None:
-        print(f"note: {message}", file=sys.stderr, flush=True)
+        print(f"note: {_printable(message)}", file=sys.stderr, flush=True)
 
 
 class _BarProgress:
@@ -269,13 +269,13 @@ class _BarProgress:
 
     def step(self, stage: str, done: int, total: int, what: str) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage)
-        self._bars.update(self._tasks[stage], completed=done, total=total, what=what)
+            self._tasks[stage] = self._bars.add_task(stage, total=total, what="")
+        self._bars.update(self._tasks[stage], completed=done, total=total, what=_printable(what))
 
     def note(self, message: str) -> None:
         from rich.text import Text
 
-        self._bars.console.print(Text(f"note: {message}", style="yellow"))
+        self._bars.console.print(Text(f"note: {_printable(message)}", style="yellow"))
 
 
 @contextmanager
@@ -329,12 +329,17 @@ def _print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) 
     table.add_column()
     table.add_column(justify="right" if right else "left", overflow="fold")
     for name, value in rows.items():
-        table.add_row(Text(name), Text(str(value)))
+        table.add_row(Text(_printable(name)), Text(_printable(str(value))))
     Console().print(table)
 
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    """A stranger's text without what would drive the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _say(line: str) -> None:

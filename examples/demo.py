@@ -30,7 +30,7 @@ def main() -> int:
     port = free_port()
     # Another port is another site with other video ids: it gets a dataset of its own.
     place = "demo" if port == PORT else f"demo-{port}"
-    dataset, run = f"data/{place}", f"runs/{place}"
+    dataset = f"data/{place}"
     with VideoSite(ROOT / "examples", port=port, hls=["jumper_bunny"]) as site:
         print(f"{site.url} serves the videos of examples/\n", flush=True)
         feeds = json.dumps([site.feed_url])
@@ -38,6 +38,8 @@ def main() -> int:
             "build", "configs/demo.yaml", "--set", f"dataset={dataset}", "--set", f"sources.0.feeds={feeds}"
         )
         verified = genieset("verify", dataset)
+    # A run goes on over the version that it began with.
+    run = f"runs/{place}-v{built['version']}"
     trained = genieset(
         *("train", "tokenizer", "configs/train/tokenizer-tiny.yaml"),
         *("--set", f"dataset={dataset}", "--set", f"run={run}", "--set", f"steps={STEPS}"),

@@ -22,7 +22,7 @@ class Cuts(Scorer):
 
     name = "cuts"
     version = 1
-    ranges = {"cuts": (0.0, float("inf"))}  # noqa: RUF012 - declared a ClassVar by the base
+    ranges = {"cuts": (0.0, float("inf"))}
 
     def measure(self, clip: ClipFrames) -> dict[str, float]:
         """`cuts`: a count, 0 to T - 1."""

@@ -16,7 +16,7 @@ class Motion(Scorer):
 
     name = "motion"
     version = 1
-    ranges = {"motion": (0.0, 1.0)}  # noqa: RUF012 - declared a ClassVar by the base
+    ranges = {"motion": (0.0, 1.0)}
 
     def measure(self, clip: ClipFrames) -> dict[str, float]:
         """`motion`: 0 (still) to 1."""

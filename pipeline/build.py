@@ -17,7 +17,7 @@ from pipeline import candidates
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
-from pipeline.engine import Died, Done, Engine, Expired, Outcome, Raised
+from pipeline.engine import Died, Done, Engine, Expired, Outcome, Raised, Refused
 from pipeline.ingest import Ended, MeasureUnit, Unit, measure_pack, score_name
 from pipeline.ingest import ingest as ingest_unit
 from pipeline.ledger import Books, State, begin_attempt, end_attempt, read_books
@@ -32,7 +32,7 @@ from shards.store import Store
 CONFIG_NAME = "config.json"
 """The config that the dataset was last worked on with."""
 
-# What failed for a passing reason, or took its process with it, is tried so often in one run.
+# What took its process with it is tried so often in one run.
 _MAX_TRIES = 3
 
 _MIN_DEADLINE_S = 1800.0
@@ -144,7 +144,11 @@ def curate(config: BuildConfig) -> Selection:
     """Decide on every measured clip, and write the catalog."""
     store = _open(config)
     books = books_of(config)
-    selection = select(store, _ingested(books), config)
+    commits = _ingested(books)
+    selection = select(store, commits, config)
+    measured = sum(commit.clips for commit in commits)
+    if len(selection.clips) != measured:
+        raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")
     write_catalog(store, None, books.table(), selection.clips)
     return selection
 
@@ -188,7 +192,13 @@ def read_config(store: Store) -> BuildConfig:
     """
     if not store.exists(CONFIG_NAME):
         raise UserError(f"dataset {store.url}: there is none; `genieset build CONFIG` makes one")
-    return BuildConfig.model_validate(json.loads(store.read(CONFIG_NAME)) | {"dataset": store.url})
+    try:
+        return BuildConfig.model_validate(json.loads(store.read(CONFIG_NAME)) | {"dataset": store.url})
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{store.path(CONFIG_NAME)}: cannot be read ({reason}); `genieset discover CONFIG` writes it anew"
+        ) from None
 
 
 def _open(config: BuildConfig) -> Store:
@@ -217,7 +227,8 @@ def _run_units(store: Store, units: list[Unit], engine: Engine, progress: Progre
             if state.state.removeprefix("failed:") in TRANSIENT_FAILURES:
                 end_attempt(store, video_id, unit.settings, attempts[video_id], state, log)
                 failures[video_id] += 1
-                if failures[video_id] < _MAX_TRIES:
+                # A site that says no, or is slow, is not asked again in the same breath.
+                if isinstance(outcome, Died) and failures[video_id] < _MAX_TRIES:
                     again.append(unit)
                     continue
                 progress.note(f"{video_id}: {state.state}: {state.detail}")
@@ -230,6 +241,8 @@ def _verdict(outcome: Outcome[Ended]) -> tuple[State, str | None]:
     match outcome:
         case Done(ended):
             return State(ended.state, ended.detail), None
+        case Refused(message):
+            raise UserError(message)
         case Raised(error, trace):
             return State("failed:bug", error), trace
         case Died(exit_code, log):
@@ -247,6 +260,8 @@ def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress
         if missing:
             units.append(MeasureUnit(config.dataset, commit.pack, tuple(missing)))
     for number, (unit, outcome) in enumerate(engine.run(measure_pack, units, lambda _: _MIN_DEADLINE_S), 1):
+        if isinstance(outcome, Refused):
+            raise UserError(outcome.message)
         if not isinstance(outcome, Done):
             raise RuntimeError(f"measuring {unit.pack} with {', '.join(unit.scorers)}: {outcome}")
         progress.step("measure", number, len(units), unit.pack)

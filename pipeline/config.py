@@ -89,7 +89,10 @@ class BuildConfig(Block):
     @property
     def recipe(self) -> dict[str, Any]:
         """What decides a dataset's bytes, given its videos: no places, no parallelism."""
-        return self.model_dump(mode="json", exclude={"dataset", "sources"})
+        recipe = self.model_dump(mode="json", exclude={"dataset", "sources"})
+        # Rules are tried in order, and JSON objects have none.
+        recipe["curate"]["rules"] = [list(rule) for rule in self.curate.rules.items()]
+        return recipe
 
     @property
     def settings_hash(self) -> str:

@@ -23,8 +23,12 @@ from shards.index import read_index, sample_bytes
 from shards.keys import split_of
 from shards.records import CLIP_SCHEMA, Placed
 from shards.store import Store
+from shards.tar import tar_bytes
 
 KEPT = "kept"
+
+SETTINGS_KEY = b"genieset_settings"
+"""In the metadata of the catalog of clips: the settings hash that names their packs."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def curate(store: Store, commits: Iterable[Commit], config: BuildConfig) -> Sele
     shards = fill_shards([placed[key] for key in kept], config.curate, config.shards.max_bytes)
     splits = {clip.clip.key: shard.split for shard in shards for _, clip in shard.clips}
     split = pa.array([splits.get(key) for key in clips["key"].to_pylist()], pa.string())
-    return Selection(clips.set_column(clips.schema.get_field_index("split"), "split", split), shards)
+    clips = clips.set_column(clips.schema.get_field_index("split"), "split", split)
+    return Selection(clips.replace_schema_metadata({SETTINGS_KEY: config.settings_hash}), shards)
 
 
 def join_scores(store: Store, packs: Iterable[str], scorers: Iterable[str], clips: pa.Table) -> pa.Table:
@@ -91,14 +96,22 @@ def decide(clips: pa.Table, rules: Mapping[str, str]) -> pa.Table:
         database.register("clips", clips.select(columns).append_column("row", pa.array(range(len(clips)))))
         database.execute("SET lock_configuration = true")
         for rule, predicate in rules.items():
-            for row, passes in _apply(database, rule, predicate, columns):
+            answers = _apply(database, rule, predicate, columns)
+            if answers != _apply(database, rule, predicate, columns):
+                raise SettingError(
+                    f"curate.rules.{rule}",
+                    f"{predicate!r} answers otherwise when asked again; leave chance out",
+                )
+            for row, passes in answers:
+                if decision[row] != KEPT:
+                    continue
                 if passes is None:
                     raise SettingError(
                         f"curate.rules.{rule}",
-                        f"{predicate!r} is null for clip {clips['key'][row]}; a score is missing there: "
-                        "run `genieset ingest` to measure it",
+                        f"{predicate!r} is null for clip {clips['key'][row]}; where a score is missing, "
+                        "`genieset ingest` measures it",
                     )
-                if decision[row] == KEPT and not passes:
+                if not passes:
                     decision[row] = f"dropped:{rule}"
     return clips.set_column(clips.schema.get_field_index("decision"), "decision", pa.array(decision))
 
@@ -117,7 +130,7 @@ def fill_shards(
         filled = number = 0
         for member in members:
             size = sample_bytes(member[1].clip, member[1].size)
-            if filling and filled + size > max_bytes:
+            if filling and tar_bytes(filled + size) > max_bytes:
                 shards.append(Shard(split, number, tuple(filling)))
                 filling, filled, number = [], 0, number + 1
             filling.append(member)

@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from shards.errors import UserError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -49,6 +51,13 @@ class Raised:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """The function met something that the user has to mend (a `UserError`) before anything can go on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Died:
     """The process died under the function."""
 
@@ -63,7 +72,7 @@ class Expired:
     deadline_s: float
 
 
-Outcome = Done[R] | Raised | Died | Expired
+Outcome = Done[R] | Refused | Raised | Died | Expired
 
 
 class Engine(Protocol):
@@ -212,7 +221,9 @@ def _answer(call: bytes) -> bytes:
         return pickle.dumps(_raised(error))
 
 
-def _raised(error: Exception) -> Raised:
+def _raised(error: Exception) -> Raised | Refused:
+    if isinstance(error, UserError):
+        return Refused(str(error))
     return Raised(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.build import read_config
+from pipeline.curate import SETTINGS_KEY
 from shards.catalog import read_clips, videos_name
 from shards.commits import pack_name
 from shards.errors import UserError
@@ -48,7 +48,6 @@ def show(store: Store, key: str) -> Shown:
     Raises:
         UserError: nothing was curated yet, or there is no such clip.
     """
-    config = read_config(store)
     clips = read_clips(store)
     if clips is None:
         raise UserError(f"dataset {store.url}: nothing was curated yet; `genieset build` does")
@@ -63,7 +62,9 @@ def show(store: Store, key: str) -> Shown:
         raise UserError(f"dataset {store.url}: no clip {key!r}; {hint}")
     video_id, _ = parse_key(key)
     videos = store.read_table(videos_name(None))
-    pack = pack_name(video_id, config.settings_hash)
+    pack = pack_name(video_id, clips.schema.metadata[SETTINGS_KEY].decode())
+    if not store.exists(pack):
+        raise UserError(f"dataset {store.url}: {pack} is gone; `genieset build` makes it again")
     placed = next(clip for clip in read_index(store, pack) if clip.clip.key == key)
     fixed = {name: value for name, value in row[0].items() if name in CLIP_SCHEMA.names}
     return Shown(

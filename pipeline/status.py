@@ -6,8 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.build import books_of, read_config
+from pipeline.curate import SETTINGS_KEY
 from shards.catalog import read_clips
 from shards.manifest import list_versions, read_version
 from shards.store import Store
@@ -24,7 +26,7 @@ class Status:
         clips: decision -> number of clips; `undecided` ones were measured since the last curation.
         shards: of the newest version.
         bytes: of the newest version's shards.
-        balanced: every video is in one state, and the clips of the catalog are those of the packs.
+        balanced: of each ingested video, as many clips were decided on as its commit says, or none yet.
     """
 
     videos: dict[str, int]
@@ -40,13 +42,20 @@ def read_status(store: Store) -> Status:
     Raises:
         UserError: no build ever began there.
     """
-    books = books_of(read_config(store))
-    measured = sum(commit.clips for commit in books.commits.values())
+    config = read_config(store)
+    books = books_of(config)
+    committed = {video_id: commit.clips for video_id, commit in books.commits.items() if commit.clips}
     catalog = read_clips(store)
-    decisions = count_decisions(catalog) if catalog is not None else {}
-    decided = sum(decisions.values())
-    if measured > decided:
-        decisions[UNDECIDED] = measured - decided
+    decisions: dict[str, int] = {}
+    decided: Counter[str] = Counter()
+    # Of a catalog from other settings, or of videos that the titles reject now, nothing is decided.
+    if catalog is not None and catalog.schema.metadata.get(SETTINGS_KEY) == config.settings_hash.encode():
+        counted = catalog.filter(pc.is_in(catalog["video_id"], pa.array(committed, pa.string())))
+        decisions = count_decisions(counted)
+        decided = Counter(counted["video_id"].to_pylist())
+    undecided = sum(count for video_id, count in committed.items() if video_id not in decided)
+    if undecided:
+        decisions[UNDECIDED] = undecided
     version = read_version(store) if list_versions(store) else None
     shards = version.shards if version else ()
     return Status(
@@ -54,7 +63,7 @@ def read_status(store: Store) -> Status:
         clips=decisions,
         shards=len(shards),
         bytes=sum(shard.bytes for shard in shards),
-        balanced=sum(books.counts().values()) == len(books.videos) and decided <= measured,
+        balanced=all(committed[video_id] == count for video_id, count in decided.items()),
     )
 
 

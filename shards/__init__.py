@@ -1,6 +1,7 @@
 """What is stored: the dataset on disk, and nothing about how it came to be.
 
-Public: `Store`, `read_version`, `read_index`, `read_table`, `ClipFile` and the codec.
+Public: `shards.store.Store`, `shards.manifest.read_version`, `shards.index.read_index` and `read_clip`,
+`shards.codec` (`encode_clip`, `decode_clip`, `PacketDecoder`) and `shards.verify.verify`.
 
 >>> from shards.keys import clip_key, parse_key
 >>> clip_key("file-0a1b", 160)

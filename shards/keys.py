@@ -78,11 +78,11 @@ def split_of(video_id: str, shares: Mapping[str, float]) -> str:
     """The split of a video: a hash of its id alone, so it never moves and never leaks.
 
     Args:
-        shares: split name -> share in [0, 1]; the shares sum to 1.
+        shares: split name -> share in [0, 1]; the shares sum to 1. Their order is of no account.
     """
     place = int.from_bytes(hashlib.sha256(b"split:" + video_id.encode()).digest()[:8], "big") / 2**64
     name = ""
-    for name, share in shares.items():
+    for name, share in sorted(shares.items()):
         if place < share:
             return name
         place -= share

@@ -25,6 +25,7 @@ from shards.errors import UserError
 _STAGING = ".tmp"
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://")
 _serial = itertools.count()
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Staged:
@@ -76,7 +77,9 @@ class Store:
         scheme = _URL.match(self.url)
         if scheme and scheme["scheme"] != "file":
             raise UserError(f"dataset {self.url}: only local folders are supported so far, not {scheme[0]}")
-        self.root = Path(self.url.removeprefix("file://")).absolute()
+        self.root = Path(self.url.removeprefix("file://")).expanduser().absolute()
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"dataset {self.url}: is a file; give a folder")
         self._lasting: set[Path] = set()
 
     def __repr__(self) -> str:
@@ -109,13 +112,27 @@ class Store:
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
-        """A new object to write to; what is not published is gone afterwards."""
+        """A new object to write to; what is not published is gone afterwards.
+
+        Raises:
+            UserError: the folder cannot be written to, or its disk is full.
+        """
         folder = self.root / _STAGING
-        self.make_folder(folder)
         path = folder / f"{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}"
         try:
-            with path.open("x+b") as file:
+            self.make_folder(folder)
+            file = path.open("x+b")
+        except OSError as error:
+            raise UserError(f"dataset {self.url}: cannot be written to ({error.strerror})") from error
+        try:
+            with file:
                 yield Staged(self, path, file)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise UserError(
+                f"dataset {self.url}: {error.strerror}; make room, then the same command goes on from here"
+            ) from error
         finally:
             path.unlink(missing_ok=True)
 

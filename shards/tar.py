@@ -53,6 +53,11 @@ def padded_bytes(size: int) -> int:
     return tarfile.BLOCKSIZE * (1 + -(-size // tarfile.BLOCKSIZE))
 
 
+def tar_bytes(members_bytes: int) -> int:
+    """The size of a tar whose members take up `members_bytes`: two empty blocks, in whole records."""
+    return -(-(members_bytes + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+
+
 def read_members(file: BinaryIO) -> Iterator[Member]:
     """The members of a tar in their order, without reading their bytes.
 

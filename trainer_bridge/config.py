@@ -62,6 +62,11 @@ class TrainConfig(Block):
             raise ValueError(f"there is no model {model!r}; known are {', '.join(PRESETS)}")
         return model
 
+    @field_validator("run")
+    @classmethod
+    def _at_home(cls, run: Path) -> Path:
+        return run.expanduser()
+
     @model_validator(mode="after")
     def _descending(self) -> TrainConfig:
         if self.min_learning_rate is not None and self.min_learning_rate > self.learning_rate:

@@ -17,6 +17,7 @@ import webdataset
 from pipeline.build import books_of, build, curate, discover, ingest
 from pipeline.config import load_config
 from pipeline.engine import OneChild
+from pipeline.show import show
 from pipeline.status import read_status
 from shards.codec import decode_clip
 from shards.manifest import list_versions, read_version
@@ -281,3 +282,44 @@ def test_a_source_that_cannot_be_read_is_not_passed_over(videos: Path, write_con
     assert "note: http://127.0.0.1:9/feed.rss: " in done.stderr
     assert "1 clips" not in done.stderr
     assert "2 clips in 1 shards" in done.stdout
+
+
+def test_the_books_balance_also_after_the_config_changed(videos: Path, write_config: WriteConfig) -> None:
+    path = write_config([{"kind": "files", "path": str(videos / "moving[02].mp4")}])
+    config = load_config(path)
+    build(config, OneChild(), Quiet())
+    store = Store(config.dataset)
+    assert read_status(store).clips == {"kept": 4}
+    discover(load_config(path, ["titles={keywords: [moving2]}"]), Quiet())
+    narrower = read_status(store)
+    assert (narrower.videos, narrower.clips) == ({"ingested": 1, "rejected:title_keyword": 1}, {"kept": 2})
+    discover(load_config(path, ["frame.fit=crop"]), Quiet())
+    other = read_status(store)
+    assert (other.videos, other.clips, other.balanced) == ({"pending": 2}, {}, True)
+    assert show(store, webdataset_keys(Path(config.dataset))[0]).sheet
+
+
+def test_what_the_user_must_mend_stops_the_run_in_one_line(
+    videos: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    done = genieset(
+        "build", str(write_config([{"kind": "files", "path": str(videos)}], frame={"ffmpeg": "system"}))
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: frame.ffmpeg: no ffmpeg on the PATH; install one or set it to 'bundled'"
+    )
+
+
+def test_a_dataset_that_is_a_file_is_one_line(
+    videos: Path, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = write_config([{"kind": "files", "path": str(videos)}])
+    for place, said in (
+        ("file", "is a file; give a folder"),
+        ("file/below", "cannot be written to (Not a directory)"),
+    ):
+        done = genieset("build", str(path), "--set", f"dataset={tmp_path / place}")
+        assert (done.returncode, done.stderr) == (2, f"error: dataset {tmp_path / place}: {said}\n")

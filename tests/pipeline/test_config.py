@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config import load_config
 from shards.errors import UserError
+from shards.manifest import recipe_hash
 
 ROOT = Path(__file__).parents[2]
 FILES = [{"kind": "files", "path": "videos"}]
@@ -60,3 +61,13 @@ def test_the_recipe_leaves_out_places_and_the_settings_hash_all_that_shapes_no_c
     assert curated.recipe != plain.recipe
     assert curated.settings_hash == plain.settings_hash
     assert load_config(path, ["frame.fit=crop"]).settings_hash != plain.settings_hash
+
+
+def test_the_recipe_keeps_the_order_of_rules_and_no_order_of_splits(write_config: WriteConfig) -> None:
+    path = write_config(FILES)
+    first = load_config(path, ["curate.rules={a: motion > 0, b: cuts < 1}"]).recipe
+    second = load_config(path, ["curate.rules={b: cuts < 1, a: motion > 0}"]).recipe
+    assert recipe_hash(first) != recipe_hash(second)
+    one = load_config(path, ["curate.splits={train: 0.5, val: 0.5}"]).recipe
+    other = load_config(path, ["curate.splits={val: 0.5, train: 0.5}"]).recipe
+    assert recipe_hash(one) == recipe_hash(other)

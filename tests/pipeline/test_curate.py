@@ -13,6 +13,7 @@ from shards.errors import SettingError
 from shards.index import sample_bytes
 from shards.keys import clip_key, split_of
 from shards.records import CLIP_SCHEMA, Clip, ContentBox, Placed
+from shards.tar import tar_bytes
 
 
 def clips(**scores: list[float | None]) -> pa.Table:
@@ -68,6 +69,17 @@ def test_rules_see_the_clip_too() -> None:
     ]
 
 
+def test_a_null_matters_only_where_no_earlier_rule_dropped_the_clip() -> None:
+    table = clips(motion=[0.0, 0.5])
+    rules = {"static": "motion > 0", "ratio": "CASE WHEN motion > 0 THEN 1 / motion < 9 END"}
+    assert decisions(table, rules) == ["dropped:static", "kept"]
+
+
+def test_chance_decides_nothing() -> None:
+    with pytest.raises(SettingError, match="leave chance out"):
+        decide(clips(motion=[0.0] * 100), {"lucky": "random() > 0.5"})
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
@@ -89,7 +101,7 @@ def test_a_rule_that_is_no_predicate_is_one_line_that_helps(rule: str, said: str
 
 def test_a_missing_score_is_an_error_and_never_a_drop() -> None:
     with pytest.raises(
-        SettingError, match=r"curate\.rules\.static.* is null for clip v_00000160; a score is missing"
+        SettingError, match=r"curate\.rules\.static.* is null for clip v_00000160; where a score is missing"
     ):
         decide(clips(motion=[0.1, None]), {"static": "motion > 0"})
 
@@ -122,7 +134,7 @@ def test_shards_hold_every_clip_once_within_their_size_in_an_order_of_their_own(
     assert sorted(dealt) == sorted(clip.clip.key for _, clip in corpus)
     for shard in shards:
         assert {split_of(clip.clip.video_id, settings.splits) for _, clip in shard.clips} == {shard.split}
-        size = sum(sample_bytes(clip.clip, clip.size) for _, clip in shard.clips)
+        size = tar_bytes(sum(sample_bytes(clip.clip, clip.size) for _, clip in shard.clips))
         assert size <= max_bytes or len(shard.clips) == 1
     chance.shuffle(corpus)  # type: ignore[attr-defined]
     assert fill_shards(corpus, settings, max_bytes) == shards

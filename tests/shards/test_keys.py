@@ -54,3 +54,8 @@ def test_a_split_depends_on_the_video_alone_and_more_training_takes_nothing_from
 def test_shares_are_met() -> None:
     chosen = [split_of(f"file-{number}", {"train": 0.9, "val": 0.1}) for number in range(5000)]
     assert 0.88 < chosen.count("train") / 5000 < 0.92
+
+
+@given(VIDEO_IDS)
+def test_the_order_of_shares_is_of_no_account(video_id: str) -> None:
+    assert split_of(video_id, {"train": 0.5, "val": 0.5}) == split_of(video_id, {"val": 0.5, "train": 0.5})
