@@ -124,3 +124,7 @@ def test_every_dependency_has_its_reason() -> None:
     table = CONTRIBUTING.split("## Why each dependency")[1]
     for name in project["dependencies"]:
         assert re.search(rf"\b{re.escape(name)}\b", table), f"{name} has no line in CONTRIBUTING.md"
+
+
+def test_the_readme_is_finished() -> None:
+    assert not re.findall(r"<[A-Z]+>", README)
