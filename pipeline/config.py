@@ -98,6 +98,7 @@ class BuildConfig(Block):
     def settings_hash(self) -> str:
         """Of what shapes clips: packs and commits are named by it, so that a change cuts anew."""
         shaping = self.frame.model_dump(mode="json") | {"cut": CUT_VERSION, "codec": CODEC_VERSION}
+        shaping |= {source.kind: source.shaping for source in self.sources if source.shaping}
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
 
 

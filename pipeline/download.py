@@ -7,6 +7,7 @@ few checked fields; what goes wrong there is a class and a line here.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,10 @@ _MIN_FETCH_DEADLINE_S = 600.0
 _FETCH_DEADLINE_PER_SOURCE_S = 2.0
 _UNKNOWN_DURATION_S = 3600.0
 _MAX_DURATION_S = 24 * 3600.0
+_MAX_DETAIL_CHARS = 300
+
+_MAX_BYTES = 32 * 10**9
+"""What a site may fill the disk with: a day of video in a modest rendition."""
 
 
 def list_videos(url: str, *, max_videos: int, allow_private: bool) -> list[dict[str, Any]]:
@@ -48,13 +53,17 @@ def download(
         "url": url,
         "folder": str(folder),
         "min_height_px": min_height_px,
+        "max_bytes": _MAX_BYTES,
         "allow_private": allow_private,
     }
-    deadline_s = max(
-        _MIN_FETCH_DEADLINE_S, _FETCH_DEADLINE_PER_SOURCE_S * (duration_s or _UNKNOWN_DURATION_S)
-    )
-    answer = _ask(job, deadline_s)
+    answer = _ask(job, _fetch_deadline_s(duration_s))
     return Path(answer["path"]), answer["info"]
+
+
+def _fetch_deadline_s(duration_s: float | None) -> float:
+    # The site says how long a video is, and may say anything.
+    believed_s = min(duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
+    return max(_MIN_FETCH_DEADLINE_S, _FETCH_DEADLINE_PER_SOURCE_S * believed_s)
 
 
 def _ask(job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
@@ -67,8 +76,16 @@ def _ask(job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         raise Failed("timeout", f"the site took longer than {deadline_s:.0f} s") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise Failed("crashed", f"the downloader ended with {done.returncode}: {lines[-1] if lines else ''}")
+        last = _one_line(lines[-1] if lines else "")
+        raise Failed("crashed", f"the downloader ended with {done.returncode}: {last}")
     answer: dict[str, Any] = json.loads(done.stdout)
     if "failure" in answer:
-        raise Failed(answer["failure"], answer["detail"])
+        raise Failed(answer["failure"], _one_line(answer["detail"]))
     return answer
+
+
+def _one_line(text: str) -> str:
+    """A server's words, safe to print: no colours, no control characters, not too many."""
+    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())[:_MAX_DETAIL_CHARS]

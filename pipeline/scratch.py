@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.outcomes import FINAL_FAILURES, Failed
@@ -23,12 +24,14 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
     that works on the same video at the same time gets a folder of its own.
 
     Raises:
-        UserError: the place for scratch folders belongs to another user.
+        UserError: the place for scratch folders is a link or belongs to another user.
     """
     base = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{_digest(dataset)}"
-    base.mkdir(mode=0o700, exist_ok=True)
-    if base.stat().st_uid != os.getuid():
-        raise UserError(f"{base}: belongs to another user; set TMPDIR to a folder of your own")
+    with suppress(FileExistsError):
+        base.mkdir(mode=0o700)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{base}: is not a folder of this user; set TMPDIR to a folder of your own")
     folder = base / video_id
     lock = _lock(folder)
     if lock is None:

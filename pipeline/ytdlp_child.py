@@ -7,10 +7,13 @@ import json
 import os
 import socket
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yt_dlp
 from yt_dlp.networking.exceptions import HTTPError
@@ -28,6 +31,7 @@ _FIELDS = (
 _MAX_DEPTH = 3
 _STALL_S = 30
 _RETRIES = 3
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PrivateAddressError(OSError):
@@ -35,6 +39,10 @@ class PrivateAddressError(OSError):
 
     An OSError, as what a look-up may raise: anything else yt-dlp takes for its own bug and hides.
     """
+
+
+class TooLargeError(Exception):
+    """More bytes than the job allows."""
 
 
 class _Quiet:
@@ -61,7 +69,7 @@ def main() -> None:
         _refuse_private_addresses()
     try:
         answer = _list(job) if job["do"] == "list" else _fetch(job)
-    except (yt_dlp.utils.YoutubeDLError, OSError) as error:
+    except (yt_dlp.utils.YoutubeDLError, OSError, TooLargeError) as error:
         failure, detail = _classify(error)
         answer = {"failure": failure, "detail": detail}
     with os.fdopen(answer_fd, "w") as out:
@@ -88,11 +96,26 @@ def _videos(ydl: Any, url: str, limit: int, depth: int) -> Iterator[dict[str, An
             continue
         if entry.get("title") and entry.get("ie_key") not in _LISTS:
             count += 1
-            yield _fields(entry, page, entry.get("ie_key"))
+            fields = _fields(entry, page, entry.get("ie_key"))
+            # A feed's items are bare links; the site's own id is the same wherever a video is found.
+            yield fields if entry.get("ie_key") else fields | site_and_id(fields["url"])
         elif depth:
             for video in _videos(ydl, page, limit - count, depth - 1):
                 count += 1
                 yield video
+
+
+def site_and_id(url: str) -> dict[str, str]:
+    """Which site's video a URL is, without asking the site; nothing if that cannot be told."""
+    try:
+        extractor = next(e for e in yt_dlp.extractor.gen_extractor_classes() if e.suitable(url))
+        site_id = extractor.get_temp_id(url)
+    except ValueError:  # not a URL at all
+        return {}
+    # Of a list the id is the list's, which its videos share.
+    if not site_id or extractor.is_single_video(url) is not True:
+        return {}
+    return {"site": extractor.ie_key(), "id": site_id}
 
 
 def _fetch(job: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +125,8 @@ def _fetch(job: dict[str, Any]) -> dict[str, Any]:
         # The smallest rendition that serves, without sound if the site has it so; failing that
         # one that does not tell its height, failing that the best of those too small.
         "format": f"wv[height>={height}]/wv*[height>={height}]/wv*[height>=?{height}]/bv*",
-        "outtmpl": {"default": str(Path(job["folder"]) / "source.%(ext)s")},
+        "outtmpl": {"default": str(Path(job["folder"]) / "source.%(format_id)#.40S.%(ext)s")},
+        "progress_hooks": [partial(_refuse_too_large, job["max_bytes"])],
         "noplaylist": True,
         "playlistend": 1,
     }
@@ -124,18 +148,48 @@ def _fields(info: dict[str, Any], url: str, site: str | None) -> dict[str, Any]:
     return fields
 
 
-def _refuse_private_addresses() -> None:
-    """Every connection of this process looks its address up here, redirects included."""
-    look_up = socket.getaddrinfo
+def _refuse_too_large(max_bytes: int, progress: dict[str, Any]) -> None:
+    """Unlike yt-dlp's own limit, for streams in parts and of unknown length too."""
+    if max(progress.get("downloaded_bytes") or 0, progress.get("total_bytes") or 0) > max_bytes:
+        raise TooLargeError(f"larger than {max_bytes / 1e9:g} GB")
 
-    def public_only(host: Any, *args: Any, **kwargs: Any) -> Any:
-        found = look_up(host, *args, **kwargs)
-        for entry in found:
-            if not ipaddress.ip_address(entry[4][0]).is_global:
-                raise PrivateAddressError(f"{host} is a private address; allow_private permits it")
+
+def _refuse_private_addresses() -> None:
+    """Every connection of this process looks its address up here, redirects included.
+
+    A proxy of the environment is let through; which addresses it visits is then its affair.
+    """
+    look_up = socket.getaddrinfo
+    proxies = _proxies()
+
+    def public_only(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        found = look_up(host, port, *args, **kwargs)
+        if (host, port) not in proxies and not all(is_public(str(entry[4][0])) for entry in found):
+            raise PrivateAddressError(f"{host} is a private address; allow_private permits it")
         return found
 
     socket.getaddrinfo = public_only
+
+
+def _proxies() -> set[tuple[str | None, int]]:
+    """Host and port of every proxy that the environment names."""
+    urls = (v if "://" in v else f"http://{v}" for k, v in urllib.request.getproxies().items() if k != "no")
+    ports = {"http": 80, "https": 443}
+    return {(u.hostname, u.port or ports.get(u.scheme, 1080)) for u in map(urlsplit, urls)}
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the internet's, and so is the IPv4 address it may embed."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour
+        if ip in _NAT64:
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if embedded:
+            return is_public(str(embedded))
+        if ip.is_site_local:
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
 
 
 def _classify(error: BaseException) -> tuple[str, str]:
@@ -143,6 +197,8 @@ def _classify(error: BaseException) -> tuple[str, str]:
     detail = next((line for line in str(error).removeprefix("ERROR: ").splitlines() if line), repr(error))
     for cause in _causes(error):
         if isinstance(cause, PrivateAddressError):
+            return "unavailable", str(cause)
+        if isinstance(cause, TooLargeError):
             return "unsafe", str(cause)
         if isinstance(cause, HTTPError) and cause.status in (403, 429):
             return "throttled", detail
@@ -172,6 +228,7 @@ _OPTIONS: dict[str, Any] = {
     "fixup": "never",
     "hls_prefer_native": True,
     "external_downloader": {"default": "native"},
+    "js_runtimes": {},
     "ffmpeg_location": os.devnull,
     "postprocessors": [],
     "writethumbnail": False,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline import sources
 from shards.records import Video
@@ -36,6 +36,9 @@ class Source(Block, ABC):
 
     kind: str
 
+    limits: ClassVar[frozenset[str]] = frozenset()
+    """Settings that say how much is taken, and how; what was found under others stays found."""
+
     @abstractmethod
     def discover(self, problem: Callable[[str], None]) -> Iterator[Video]:
         """The videos there are.
@@ -58,7 +61,16 @@ class Source(Block, ABC):
     @property
     def hash(self) -> str:
         """Names the source's table of candidates."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        where = self.model_dump_json(exclude=set(self.limits))
+        return hashlib.sha256(where.encode()).hexdigest()[:16]
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """The settings that decide which bytes of a video are fetched, where they are not the usual ones.
+
+        They are part of the settings that name packs: where one changes, everything is cut anew.
+        """
+        return {}
 
 
 @cache

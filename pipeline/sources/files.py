@@ -38,21 +38,31 @@ class FilesSource(Source):
         """Every video once, known by a hash of its bytes."""
         for path in self._paths():
             try:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                str(path).encode()
+                video_id = _video_id(path)
+            except UnicodeEncodeError:
+                problem(f"{_shown(path)}: its name is not UTF-8; rename it to have it taken")
+                continue
             except OSError as error:
-                problem(f"{path}: cannot be read ({error.strerror})")
+                problem(f"{_shown(path)}: cannot be read ({error.strerror})")
                 continue
             info = _read_info(path, problem)
             info.setdefault("title", path.stem)
-            yield video_from_info(file_video_id(digest), self.kind, str(path), info)
+            yield video_from_info(video_id, self.kind, str(path), info)
 
     def fetch(self, video: Video, folder: Path) -> Fetched:  # noqa: ARG002 - the bytes are here
-        """The file itself."""
-        for url in (video.url, *video.found_at):
-            if Path(url).is_file():
-                return Fetched(Path(url), replace(video, url=url))
-        raise Failed("unavailable", f"{video.url}: the file is gone")
+        """The file itself, if it still holds the bytes that were found."""
+        fate = "is gone"
+        for url in dict.fromkeys((video.url, *video.found_at)):
+            try:
+                if _video_id(Path(url)) == video.video_id:
+                    return Fetched(Path(url), replace(video, url=url))
+                fate = "has changed since it was found"
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                fate = f"cannot be read ({error.strerror})"
+        raise Failed("unavailable", f"{_shown(Path(video.url))}: the file {fate}")
 
     def _paths(self) -> list[Path]:
         root = Path(self.path).expanduser().absolute()
@@ -74,6 +84,16 @@ class FilesSource(Source):
         return paths
 
 
+def _video_id(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_video_id(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _shown(path: Path) -> str:
+    """The path on one line, whatever it holds."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".")
 
@@ -83,10 +103,12 @@ def _read_info(path: Path, problem: Callable[[str], None]) -> dict[str, Any]:
         if sidecar.is_file():
             try:
                 info = json.loads(sidecar.read_bytes())
-            except (OSError, ValueError) as error:
-                problem(f"{sidecar}: is not readable JSON ({error}); the file's name is taken as title")
+            except (OSError, ValueError, RecursionError) as error:
+                problem(
+                    f"{_shown(sidecar)}: is not readable JSON ({error}); the file's name is taken as title"
+                )
                 return {}
             if isinstance(info, dict):
                 return info
-            problem(f"{sidecar}: is not a JSON object; the file's name is taken as title")
+            problem(f"{_shown(sidecar)}: is not a JSON object; the file's name is taken as title")
     return {}

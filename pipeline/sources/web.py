@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,8 @@ class WebSource(Source):
         allow_private: whether addresses of this machine and its network may be visited.
     """
 
+    limits: ClassVar[frozenset[str]] = frozenset({"max_videos", "min_height_px", "allow_private"})
+
     kind: Literal["web"] = "web"
     urls: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
@@ -61,7 +63,10 @@ class WebSource(Source):
                 problem(f"{url}: {failure.detail}")
                 continue
             for entry in entries:
-                yield self._video(entry)
+                if f"{entry['url']}{entry.get('id')}".isprintable():
+                    yield self._video(entry)
+                else:
+                    problem(f"{url}: {entry['url']!a:.200}: left out; its address or id is not text")
 
     def fetch(self, video: Video, folder: Path) -> Fetched:
         """Download the smallest rendition that serves."""
@@ -79,10 +84,17 @@ class WebSource(Source):
             path, replace(video, **fields | {"title": video.title or told.title, "found_at": video.found_at})
         )
 
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """The rendition."""
+        usual = type(self).model_fields["min_height_px"].default
+        return {} if self.min_height_px == usual else {"min_height_px": self.min_height_px}
+
     def _search_url(self, words: str) -> str:
         return words if _SEARCH.match(words) else f"ytsearch{self.max_videos}:{words}"
 
     def _video(self, entry: dict[str, Any]) -> Video:
-        site, url = entry.get("site"), entry["url"]
-        video_id = url_video_id(url) if site in _SITELESS else site_video_id(str(site), str(entry["id"]))
+        site, site_id, url = entry.get("site"), entry.get("id"), entry["url"]
+        known = site_id and site not in _SITELESS
+        video_id = site_video_id(str(site), str(site_id)) if known else url_video_id(url)
         return video_from_info(video_id, self.kind, url, entry)

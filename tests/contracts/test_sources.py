@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,11 @@ def test_it_goes_to_another_process_and_its_hash_stays(source: Source) -> None:
     copy = pickle.loads(pickle.dumps(source))
     assert copy == source
     assert copy.hash == source.hash
+
+
+def test_its_limits_are_settings_and_its_shaping_can_be_hashed(source: Source) -> None:
+    assert source.limits <= type(source).model_fields.keys()
+    assert json.loads(json.dumps(source.shaping)) == source.shaping
 
 
 def test_what_is_gone_is_unavailable(source: Source, tmp_path: Path) -> None:

@@ -61,6 +61,9 @@ def test_the_recipe_leaves_out_places_and_the_settings_hash_all_that_shapes_no_c
     assert curated.recipe != plain.recipe
     assert curated.settings_hash == plain.settings_hash
     assert load_config(path, ["frame.fit=crop"]).settings_hash != plain.settings_hash
+    web = "sources=[{kind: web, urls: ['https://host/'], max_videos: 7%s}]"
+    assert load_config(path, [web % ""]).settings_hash == plain.settings_hash
+    assert load_config(path, [web % ", min_height_px: 720"]).settings_hash != plain.settings_hash
 
 
 def test_the_recipe_keeps_the_order_of_rules_and_no_order_of_splits(write_config: WriteConfig) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.outcomes import Failed, Rejected
 from pipeline.scratch import scratch_folder
+from shards.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,12 @@ def test_two_at_once_have_a_folder_each_and_two_datasets_too() -> None:
     assert not theirs.exists()
     with scratch_folder("dataset", "video") as again:
         assert again == mine
+
+
+def test_a_link_laid_in_its_place_is_refused(tmp_path: Path) -> None:
+    with scratch_folder("dataset", "video") as folder:
+        base = folder.parent
+    elsewhere = base.rename(tmp_path / "elsewhere")
+    base.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="not a folder of this user"), scratch_folder("dataset", "video"):
+        pass
