@@ -10,17 +10,16 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from pipeline.curate import Selection, Shard
-from pipeline.engine import Done, Engine
+from pipeline.engine import Done, Engine, Refused
 from shards.catalog import write_catalog
 from shards.errors import UserError
-from shards.index import ClipTarWriter, index_name, read_clip
+from shards.index import ClipTarWriter, index_name, read_clip, read_index
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
-from shards.records import Placed
 from shards.store import Store, write_parquet
 
 _MIN_DEADLINE_S = 300.0
@@ -36,14 +35,6 @@ class ShardUnit:
     shard: Shard
 
 
-@dataclass(frozen=True)
-class Published:
-    """A shard that is written, and its index."""
-
-    entry: ShardEntry
-    placed: tuple[Placed, ...]
-
-
 def write_shard(unit: ShardUnit) -> ShardEntry:
     """Copy a shard's clips out of their packs; every clip is checked on the way."""
     store = Store(unit.store)
@@ -53,7 +44,7 @@ def write_shard(unit: ShardUnit) -> ShardEntry:
                 tar.append(placed.clip, read_clip(store, pack, placed), placed.gop_frames)
         staged.file.seek(0)
         digest = hashlib.file_digest(staged.file, "sha256").hexdigest()
-        name = f"shards/{unit.shard.split}-{unit.shard.number:06d}-{digest[:_HASH_CHARS]}.tar"
+        name = f"{_stem(unit.shard)}{digest[:_HASH_CHARS]}.tar"
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)
@@ -83,7 +74,8 @@ def publish(
 
     Args:
         videos: the catalog of videos, kept with the version.
-        on_shard: is called with the number of shards written and of all.
+        on_shard: is called after each shard that had to be written, with the number of those that are
+            there and of all.
 
     Returns:
         The new version, or the newest one if it holds the very same.
@@ -94,15 +86,17 @@ def publish(
     """
     if not selection.shards:
         raise UserError(f"dataset {store.url}: {_nothing_kept(selection.clips)}")
-    units = [ShardUnit(store.url, shard) for shard in selection.shards]
-    entries: dict[tuple[str, int], ShardEntry] = {}
+    entries = _published(store, selection.shards)
+    units = [ShardUnit(store.url, shard) for shard in selection.shards if _place(shard) not in entries]
     for unit, outcome in engine.run(write_shard, units, _deadline_s):
+        if isinstance(outcome, Refused):
+            raise UserError(outcome.message)
         if not isinstance(outcome, Done):
             raise RuntimeError(f"shard {unit.shard.split}-{unit.shard.number:06d}: {outcome}")
-        entries[unit.shard.split, unit.shard.number] = outcome.result
-        on_shard(len(entries), len(units))
+        entries[_place(unit.shard)] = outcome.result
+        on_shard(len(entries), len(selection.shards))
     shards = tuple(entries[key] for key in sorted(entries))
-    newest = read_version(store) if list_versions(store) else None
+    newest = _newest(store)
     version = Version(
         number=newest.number + 1 if newest else 1,
         parent=newest.number if newest else None,
@@ -111,7 +105,8 @@ def publish(
     )
     if newest and newest.same_content(version):
         return newest
-    write_catalog(store, version.number, videos, _placed_clips(store, selection.clips, shards))
+    # Before the version, which is complete from the instant that it can be read.
+    write_catalog(store, version, videos, _placed_clips(store, selection.clips, shards))
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):
@@ -120,6 +115,40 @@ def publish(
                 "run the same command again"
             )
     return read_version(store, version.number)
+
+
+def _newest(store: Store) -> Version | None:
+    return read_version(store) if list_versions(store) else None
+
+
+def _published(store: Store, shards: Iterable[Shard]) -> dict[tuple[str, int], ShardEntry]:
+    """Those of the shards that the newest version has already."""
+    newest = _newest(store)
+    there = {f"{entry.name.rpartition('-')[0]}-": entry for entry in newest.shards} if newest else {}
+    return {
+        _place(shard): there[_stem(shard)]
+        for shard in shards
+        if _stem(shard) in there and _holds(store, there[_stem(shard)], shard)
+    }
+
+
+def _holds(store: Store, entry: ShardEntry, shard: Shard) -> bool:
+    """Whether the objects of a published shard are there, with these clips in this order."""
+    index = index_name(entry.name)
+    if not store.exists(entry.name) or store.size_bytes(entry.name) != entry.bytes:
+        return False
+    if not store.exists(index) or hashlib.sha256(store.read(index)).hexdigest() != entry.index_sha256:
+        return False
+    told = [replace(placed, offset=0) for placed in read_index(store, entry.name)]
+    return told == [replace(placed, offset=0) for _, placed in shard.clips]
+
+
+def _place(shard: Shard) -> tuple[str, int]:
+    return shard.split, shard.number
+
+
+def _stem(shard: Shard) -> str:
+    return f"shards/{shard.split}-{shard.number:06d}-"
 
 
 def _placed_clips(store: Store, clips: pa.Table, shards: Iterable[ShardEntry]) -> pa.Table:

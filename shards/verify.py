@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from shards.catalog import clips_name
+from shards.catalog import CLIPS, VIDEOS, catalog_names, is_whole
 from shards.codec import CodecError, probe_clip
 from shards.index import index_name, read_clip, read_index
 from shards.manifest import ShardEntry, Version
@@ -55,65 +54,69 @@ def verify(
         sample: decode only so many clips, chosen by a hash of their keys; all if None.
         on_shard: is called with the number of shards checked and of all.
     """
-    indexes = {shard.name: _index(store, shard) for shard in version.shards}
-    keys = [placed.clip.key for placed, _ in _all(indexes)]
-    decoded = set(keys if sample is None else sorted(keys, key=_by_hash)[:sample])
     faults: list[Fault] = []
-    for number, shard in enumerate(version.shards, 1):
-        placed, broken = indexes[shard.name]
-        faults += broken
-        faults += _check_shard(store, shard, placed)
-        faults += _check_clips(store, shard, [clip for clip in placed if clip.clip.key in decoded])
+    shards: list[_Opened] = []
+    for entry in version.shards:
+        placed: list[Placed] = []
+        faults += _guarded(index_name(entry.name), _read_index(store, entry, placed))
+        shards.append((entry, placed))
+    keys = [clip.clip.key for _, placed in shards for clip in placed]
+    decoded = set(keys if sample is None else sorted(keys, key=_by_hash)[:sample])
+    for number, (entry, placed) in enumerate(shards, 1):
+        faults += _guarded(entry.name, _check_shard(store, entry, placed))
+        for clip in placed:
+            if clip.clip.key in decoded and store.exists(entry.name):
+                where = f"{entry.name}: {clip.clip.key} at byte {clip.offset}"
+                faults += _guarded(where, _check_clip(store, entry, clip, where))
         if on_shard:
             on_shard(number, len(version.shards))
-    faults += _check_whole(version, indexes)
-    faults += _check_catalog(store, version, indexes)
+    faults += _check_whole(version, shards)
+    faults += _check_catalog(store, version, shards)
     return Verified(version.number, len(version.shards), len(keys), len(decoded), tuple(faults))
 
 
-_Index = tuple[list[Placed], list[Fault]]
+_Opened = tuple[ShardEntry, list[Placed]]
 
 
-def _index(store: Store, shard: ShardEntry) -> _Index:
-    name = index_name(shard.name)
+def _guarded(where: str, faults: Iterator[Fault]) -> Iterator[Fault]:
+    """These faults, and one more if what is looked at is damaged so that looking fails."""
     try:
-        data = store.read(name)
-        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            return [], [Fault(name, "sha256 differs from the version's")]
-        return read_index(store, shard.name), []
+        yield from faults
     except FileNotFoundError:
-        return [], [Fault(name, "is missing")]
+        yield Fault(where, "is missing")
+    # Readers of damaged bytes raise whatever they stumble over.
+    except Exception as error:
+        told = (str(error).splitlines() or [""])[0]
+        yield Fault(where, f"cannot be read: {type(error).__name__}: {told}")
 
 
-def _all(indexes: dict[str, _Index]) -> Iterator[tuple[Placed, str]]:
-    for name, (placed, _) in indexes.items():
-        for clip in placed:
-            yield clip, name
+def _read_index(store: Store, shard: ShardEntry, placed: list[Placed]) -> Iterator[Fault]:
+    """Fill in the clips of a shard, if its index is what the version says."""
+    name = index_name(shard.name)
+    if hashlib.sha256(store.read(name)).hexdigest() == shard.index_sha256:
+        placed += read_index(store, shard.name)
+    else:
+        yield Fault(name, "sha256 differs from the version's")
 
 
 def _check_shard(store: Store, shard: ShardEntry, placed: list[Placed]) -> Iterator[Fault]:
     """The tar as bytes, as members, and as webdataset reads it."""
-    try:
-        with store.open(shard.name) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size_bytes = file.seek(0, io.SEEK_END)
-            file.seek(0)
-            members = list(read_members(file))
-    except FileNotFoundError:
-        yield Fault(shard.name, "is missing")
-        return
-    except tarfile.TarError as error:
-        yield Fault(shard.name, f"is not a readable tar: {error}")
-        return
-    if size_bytes != shard.bytes:
-        yield Fault(shard.name, f"has {size_bytes} bytes, the version says {shard.bytes}")
-    if digest != shard.sha256:
-        yield Fault(shard.name, "sha256 differs from the version's")
+    if not shard.name.startswith(f"shards/{shard.split}-"):
+        yield Fault(shard.name, f"is in split {shard.split} of the version, its name says otherwise")
     if len(placed) != shard.samples:
         yield Fault(shard.name, f"has {len(placed)} clips in its index, the version says {shard.samples}")
     lengths = dict(sorted(Counter(clip.clip.n_frames for clip in placed).items()))
     if lengths != shard.clips_by_frames:
         yield Fault(shard.name, f"has clips of {lengths} frames, the version says {shard.clips_by_frames}")
+    with store.open(shard.name) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size_bytes = file.seek(0, io.SEEK_END)
+        if size_bytes != shard.bytes:
+            yield Fault(shard.name, f"has {size_bytes} bytes, the version says {shard.bytes}")
+        if digest != shard.sha256:
+            yield Fault(shard.name, "sha256 differs from the version's")
+        file.seek(0)
+        members = list(read_members(file))
     yield from _check_members(store, shard, placed, members)
     read = _count_webdataset(store, shard.name)
     if read != shard.samples:
@@ -163,26 +166,22 @@ def _stop(_: Exception) -> bool:
     return False
 
 
-def _check_clips(store: Store, shard: ShardEntry, placed: list[Placed]) -> Iterator[Fault]:
-    if not store.exists(shard.name):
+def _check_clip(store: Store, shard: ShardEntry, clip: Placed, where: str) -> Iterator[Fault]:
+    try:
+        encoded = read_clip(store, shard.name, clip)
+        found = probe_clip(encoded.mp4)
+        if (found.packet_sizes, found.extradata) != (clip.packet_sizes, clip.extradata):
+            yield Fault(where, "its packets are not those of the index")
+        told = _decode(encoded.mp4)
+    except CodecError as error:
+        yield Fault(where, str(error))
         return
-    for clip in placed:
-        where = f"{shard.name}: {clip.clip.key} at byte {clip.offset}"
-        try:
-            encoded = read_clip(store, shard.name, clip)
-            found = probe_clip(encoded.mp4)
-            if (found.packet_sizes, found.extradata) != (clip.packet_sizes, clip.extradata):
-                yield Fault(where, "its packets are not those of the index")
-            told = _decode(encoded.mp4)
-        except CodecError as error:
-            yield Fault(where, str(error))
-            continue
-        expected = (clip.clip.n_frames, clip.clip.fps)
-        if told[:2] != expected:
-            yield Fault(where, f"decodes to {told[0]} frames at {told[1]:g} fps, the index says {expected}")
-        box = clip.clip.content_box
-        if box.x + box.width > told[2] or box.y + box.height > told[3]:
-            yield Fault(where, f"is {told[2]}x{told[3]}, its content box {tuple(box)} lies outside")
+    expected = (clip.clip.n_frames, clip.clip.fps)
+    if told[:2] != expected:
+        yield Fault(where, f"decodes to {told[0]} frames at {told[1]:g} fps, the index says {expected}")
+    box = clip.clip.content_box
+    if box.x + box.width > told[2] or box.y + box.height > told[3]:
+        yield Fault(where, f"is {told[2]}x{told[3]}, its content box {tuple(box)} lies outside")
 
 
 def _decode(mp4: bytes) -> tuple[int, float, int, int]:
@@ -198,30 +197,52 @@ def _decode(mp4: bytes) -> tuple[int, float, int, int]:
     return count, round(reader.get_avg_fps(), 3), width, height
 
 
-def _check_whole(version: Version, indexes: dict[str, _Index]) -> Iterator[Fault]:
-    counts = Counter(placed.clip.key for placed, _ in _all(indexes))
-    for key, count in counts.items():
-        if count > 1:
-            yield Fault(version.name, f"clip {key} is in it {count} times")
-    splits = {shard.name: shard.split for shard in version.shards}
+def _check_whole(version: Version, shards: list[_Opened]) -> Iterator[Fault]:
+    places: dict[str, list[str]] = {}
     sides: dict[str, set[str]] = {}
-    for placed, name in _all(indexes):
-        sides.setdefault(placed.clip.video_id, set()).add(splits[name])
-    for video_id, found in sides.items():
-        if len(found) > 1:
-            yield Fault(version.name, f"video {video_id} is in more than one split: {sorted(found)}")
+    for entry, placed in shards:
+        for clip in placed:
+            places.setdefault(clip.clip.key, []).append(entry.name)
+            sides.setdefault(clip.clip.video_id, set()).add(entry.split)
+    for key, names in places.items():
+        if len(names) > 1:
+            yield Fault(f"{version.name}: {key}", f"is in it {len(names)} times: {', '.join(names)}")
+    for video_id, splits in sides.items():
+        if len(splits) > 1:
+            yield Fault(f"{version.name}: {video_id}", f"is in more than one split: {sorted(splits)}")
 
 
-def _check_catalog(store: Store, version: Version, indexes: dict[str, _Index]) -> Iterator[Fault]:
-    name = clips_name(version.number)
-    if not store.exists(name):
-        yield Fault(name, "is missing")
+def _check_catalog(store: Store, version: Version, shards: list[_Opened]) -> Iterator[Fault]:
+    for kind, check in ((VIDEOS, _check_videos), (CLIPS, _check_placed)):
+        names = catalog_names(store, kind, version)
+        if not names:
+            yield Fault(f"catalog/{kind}", f"that of {version.name} is missing")
+        for name in names:
+            yield from _guarded(name, check(store, name, shards))
+
+
+def _check_videos(store: Store, name: str, shards: list[_Opened]) -> Iterator[Fault]:
+    if not is_whole(name, store.read(name)):
+        yield Fault(name, "its bytes are not those it is named by")
         return
-    table = store.read_table(name, columns=["key", "decision", "shard", "offset"])
+    told = set(store.read_table(name, columns=["video_id"])["video_id"].to_pylist())
+    for video_id in sorted({clip.clip.video_id for _, placed in shards for clip in placed} - told):
+        yield Fault(f"{name}: {video_id}", "is not in it, though the version holds clips of it")
+
+
+def _check_placed(store: Store, name: str, shards: list[_Opened]) -> Iterator[Fault]:
+    if not is_whole(name, store.read(name)):
+        yield Fault(name, "its bytes are not those it is named by")
+        return
+    table = store.read_table(name, columns=["key", "decision", "split", "shard", "offset"])
     told = {
-        row["key"]: (row["shard"], row["offset"]) for row in table.to_pylist() if row["decision"] == "kept"
+        row["key"]: (row["split"], row["shard"], row["offset"])
+        for row in table.to_pylist()
+        if row["decision"] == "kept"
     }
-    lies = {placed.clip.key: (shard, placed.offset) for placed, shard in _all(indexes)}
+    lies = {
+        clip.clip.key: (entry.split, entry.name, clip.offset) for entry, placed in shards for clip in placed
+    }
     for key in sorted(told.keys() | lies.keys()):
         if told.get(key) != lies.get(key):
             yield Fault(f"{name}: {key}", f"the catalog says {told.get(key)}, it lies at {lies.get(key)}")

@@ -67,5 +67,6 @@ def _version_faults(dataset: Path, name: str, found: dict[str, str]) -> Iterator
         if found.get(shard["name"].removesuffix(".tar") + ".parquet") != shard["index_sha256"]:
             yield f"{name}: the index of {shard['name']} is not what it says"
     for kind in ("videos", "clips"):
-        if f"catalog/{kind}/{Path(name).stem}.parquet" not in found:
+        stem = f"catalog/{kind}/{Path(name).stem}-{found[name][:8]}-"
+        if not any(other == f"{stem}{digest[:8]}.parquet" for other, digest in found.items()):
             yield f"{name} has no catalog of {kind}"
