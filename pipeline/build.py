@@ -23,7 +23,7 @@ from pipeline.ingest import ingest as ingest_unit
 from pipeline.ledger import Books, State, begin_attempt, end_attempt, read_books
 from pipeline.outcomes import INGESTED, PENDING, TRANSIENT_FAILURES
 from pipeline.publish import publish as publish_selection
-from shards.catalog import write_catalog
+from shards.catalog import write_curated
 from shards.commits import Commit
 from shards.errors import SettingError, UserError
 from shards.manifest import Version
@@ -149,7 +149,7 @@ def curate(config: BuildConfig) -> Selection:
     measured = sum(commit.clips for commit in commits)
     if len(selection.clips) != measured:
         raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")
-    write_catalog(store, None, books.table(), selection.clips)
+    write_curated(store, books.table(), selection.clips)
     return selection
 
 

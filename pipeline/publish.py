@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.curate import Selection, Shard
 from pipeline.engine import Done, Engine, Refused
-from shards.catalog import write_catalog
+from shards.catalog import create_catalog
 from shards.errors import UserError
 from shards.index import ClipTarWriter, index_name, read_clip, read_index
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
@@ -106,7 +106,7 @@ def publish(
     if newest and newest.same_content(version):
         return newest
     # Before the version, which is complete from the instant that it can be read.
-    write_catalog(store, version, videos, _placed_clips(store, selection.clips, shards))
+    create_catalog(store, version, videos, _placed_clips(store, selection.clips, shards))
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):

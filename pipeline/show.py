@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.curate import SETTINGS_KEY
-from shards.catalog import read_clips, videos_name
+from shards.catalog import CURATED, VIDEOS, read_clips
 from shards.commits import pack_name
 from shards.errors import UserError
 from shards.index import read_clip, read_index
@@ -61,7 +61,7 @@ def show(store: Store, key: str) -> Shown:
         )
         raise UserError(f"dataset {store.url}: no clip {key!r}; {hint}")
     video_id, _ = parse_key(key)
-    videos = store.read_table(videos_name(None))
+    videos = store.read_table(CURATED[VIDEOS])
     pack = pack_name(video_id, clips.schema.metadata[SETTINGS_KEY].decode())
     if not store.exists(pack):
         raise UserError(f"dataset {store.url}: {pack} is gone; `genieset build` makes it again")

@@ -20,17 +20,10 @@ from shards.store import Store, write_parquet
 VIDEOS = "videos"
 CLIPS = "clips"
 
+CURATED = {kind: f"catalog/{kind}/curated.parquet" for kind in (VIDEOS, CLIPS)}
+"""The objects with the newest decisions."""
+
 _HASH_CHARS = 8
-
-
-def videos_name(_: None = None) -> str:
-    """The object with the newest decision on the videos."""
-    return _curated_name(VIDEOS)
-
-
-def clips_name(_: None = None) -> str:
-    """The object with the newest decision on the clips."""
-    return _curated_name(CLIPS)
 
 
 def catalog_names(store: Store, kind: str, version: Version) -> list[str]:
@@ -47,16 +40,19 @@ def is_whole(name: str, data: bytes) -> bool:
     return name.endswith(f"-{_hash(data)}.parquet")
 
 
-def write_catalog(store: Store, version: Version | None, videos: pa.Table, clips: pa.Table) -> None:
-    """Write both tables of a version, or (None) of the newest decision."""
+def write_curated(store: Store, videos: pa.Table, clips: pa.Table) -> None:
+    """Write the newest decisions over the ones before."""
     for kind, table in ((VIDEOS, videos), (CLIPS, clips)):
-        if version is None:
-            store.put_table(_curated_name(kind), table)
-        else:
-            file = io.BytesIO()
-            write_parquet(table, file)
-            data = file.getvalue()
-            store.create(f"{_stem(kind, version)}{_hash(data)}.parquet", data)
+        store.put_table(CURATED[kind], table)
+
+
+def create_catalog(store: Store, version: Version, videos: pa.Table, clips: pa.Table) -> None:
+    """Write the catalogs of a version that is about to be published."""
+    for kind, table in ((VIDEOS, videos), (CLIPS, clips)):
+        file = io.BytesIO()
+        write_parquet(table, file)
+        data = file.getvalue()
+        store.create(f"{_stem(kind, version)}{_hash(data)}.parquet", data)
 
 
 def read_clips(store: Store) -> pa.Table | None:
@@ -64,9 +60,9 @@ def read_clips(store: Store) -> pa.Table | None:
 
     None if nothing was curated yet.
     """
-    if not store.exists(clips_name()):
+    if not store.exists(CURATED[CLIPS]):
         return None
-    curated = store.read_table(clips_name())
+    curated = store.read_table(CURATED[CLIPS])
     if list_versions(store):
         decided = curated.drop_columns(["shard", "offset"])
         for name in catalog_names(store, CLIPS, read_version(store)):
@@ -74,10 +70,6 @@ def read_clips(store: Store) -> pa.Table | None:
             if published.drop_columns(["shard", "offset"]).equals(decided):
                 return published
     return curated
-
-
-def _curated_name(kind: str) -> str:
-    return f"catalog/{kind}/curated.parquet"
 
 
 def _stem(kind: str, version: Version) -> str:

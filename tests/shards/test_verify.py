@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shards.catalog import write_catalog
+from shards.catalog import create_catalog, write_curated
 from shards.codec import encode_clip
 from shards.errors import UserError
 from shards.index import ClipTarWriter, index_name
@@ -99,8 +99,8 @@ def _publish(root: Path, shards: _Shards) -> Store:
 
 
 def _create(store: Store, version: Version, videos: pa.Table, clips: pa.Table) -> None:
-    write_catalog(store, None, videos, clips)
-    write_catalog(store, version, videos, clips)
+    write_curated(store, videos, clips)
+    create_catalog(store, version, videos, clips)
     assert create_version(store, version)
 
 
@@ -216,7 +216,7 @@ def test_a_catalog_of_other_clips_is_found(store: Store, kind: str) -> None:
         store.read_table("catalog/clips/curated.parquet")[:0],
     )
     _object(store, kind).unlink()
-    write_catalog(store, read_version(store), *empty)
+    create_catalog(store, read_version(store), *empty)
     assert any(line.startswith(f"catalog/{kind}/000001-") for line in _said(store))
 
 
@@ -280,6 +280,6 @@ def test_the_order_of_lists_in_a_recipe_is_kept(store: Store) -> None:
 def test_a_run_that_is_overtaken_leaves_the_catalog_of_the_other(store: Store) -> None:
     other = replace(read_version(store), recipe={"rules": []})
     none = [store.read_table(f"catalog/{kind}/curated.parquet")[:0] for kind in ("videos", "clips")]
-    write_catalog(store, other, *none)
+    create_catalog(store, other, *none)
     assert not create_version(store, other)
     assert _said(store) == []
