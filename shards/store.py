@@ -58,7 +58,7 @@ class Staged:
         else:
             self._path.replace(target)
         # Also for another's object: whoever made it may have died before this.
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return published
 
 
@@ -107,7 +107,7 @@ class Store:
         above = folder
         while above != self.root.parent and above != above.parent:
             above = above.parent
-            _sync_folder(above)
+            sync_folder(above)
         self._lasting.add(folder)
 
     @contextmanager
@@ -145,7 +145,7 @@ class Store:
     def create(self, name: str, data: bytes) -> bool:
         """Write an object unless the name is taken; returns whether it was written."""
         if self.exists(name):
-            _sync_folder(self.path(name).parent)
+            sync_folder(self.path(name).parent)
             return False
         with self.stage() as staged:
             staged.file.write(data)
@@ -202,7 +202,8 @@ def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     pq.write_table(table, file, compression="zstd", compression_level=3, row_group_size=65536)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a power cut."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shards.errors import UserError
+from shards.store import sync_folder
 from trainer_bridge.batches import StreamState
 from trainer_bridge.config import TrainConfig
 
@@ -45,7 +46,7 @@ def save_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer,
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_folder(config.run)
+    sync_folder(config.run)
     for old in _checkpoints(config.run)[:-KEPT]:
         old.unlink()
     return path
@@ -103,11 +104,3 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if name.startswith(f"{prefix}.")
     }
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import tracemalloc
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,17 +35,6 @@ Image = npt.NDArray[np.uint8]
 def ffmpeg(*arguments: str | Path) -> None:
     command = [FFMPEG, "-nostdin", "-y", "-v", "error", *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-
-
-@pytest.fixture
-def make_video(make_video: MakeVideo) -> MakeVideo:
-    """The shared one, but what is asked for differently is another file."""
-
-    def make(name: str, source: str, out: list[str] | None = None, vf: str | None = None) -> Path:
-        recipe = zlib.crc32(repr((source, out, vf)).encode())
-        return make_video(f"{recipe}-{name}", source, out, vf)
-
-    return make
 
 
 def clips_of(path: Path, **settings: object) -> list[CutClip]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,17 +30,6 @@ MakeVideo = Callable[..., Path]
 def ffmpeg(*arguments: str | Path) -> None:
     command = [FFMPEG, "-nostdin", "-y", "-v", "error", *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-
-
-@pytest.fixture
-def make_video(make_video: MakeVideo) -> MakeVideo:
-    """The shared one, but what is asked for differently is another file."""
-
-    def make(name: str, source: str, out: list[str] | None = None, vf: str | None = None) -> Path:
-        recipe = zlib.crc32(repr((source, out, vf)).encode())
-        return make_video(f"{recipe}-{name}", source, out, vf)
-
-    return make
 
 
 # What the file says of itself
