@@ -334,7 +334,7 @@ def _print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) 
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json.dumps(value, indent=1))
 
 
 def _printable(text: str) -> str:

@@ -117,11 +117,7 @@ def ingest(config: BuildConfig, engine: Engine, progress: Progress) -> Books:
     """
     store = _open(config)
     owners = candidates.source_of(store, config.sources)
-    books = books_of(config)
-    if not books.videos:
-        raise UserError(
-            f"dataset {store.url}: no video is known for these sources; `genieset discover` looks for some"
-        )
+    books = _known(config)
     waiting = {PENDING} | {f"failed:{failure}" for failure in TRANSIENT_FAILURES}
     units = [
         Unit(
@@ -141,9 +137,13 @@ def ingest(config: BuildConfig, engine: Engine, progress: Progress) -> Books:
 
 
 def curate(config: BuildConfig) -> Selection:
-    """Decide on every measured clip, and write the catalog."""
+    """Decide on every measured clip, and write the catalog.
+
+    Raises:
+        UserError: no video is known, or a rule is wrong.
+    """
     store = _open(config)
-    books = books_of(config)
+    books = _known(config)
     commits = _ingested(books)
     selection = select(store, commits, config)
     measured = sum(commit.clips for commit in commits)
@@ -199,6 +199,16 @@ def read_config(store: Store) -> BuildConfig:
         raise UserError(
             f"{store.path(CONFIG_NAME)}: cannot be read ({reason}); `genieset discover CONFIG` writes it anew"
         ) from None
+
+
+def _known(config: BuildConfig) -> Books:
+    books = books_of(config)
+    if not books.videos:
+        raise UserError(
+            f"dataset {config.dataset}: no video is known for these sources; "
+            "`genieset discover` looks for some"
+        )
+    return books
 
 
 def _open(config: BuildConfig) -> Store:

@@ -57,7 +57,7 @@ def show(store: Store, key: str) -> Shown:
         hint = (
             f"did you mean {near[0]}?"
             if near
-            else f"there are {len(clips)} clips; `genieset status` counts them"
+            else f"there are {len(clips)} clips, the first is {clips['key'][0] if len(clips) else 'none'}"
         )
         raise UserError(f"dataset {store.url}: no clip {key!r}; {hint}")
     video_id, _ = parse_key(key)

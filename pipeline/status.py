@@ -49,7 +49,10 @@ def read_status(store: Store) -> Status:
     decisions: dict[str, int] = {}
     decided: Counter[str] = Counter()
     # Of a catalog from other settings, or of videos that the titles reject now, nothing is decided.
-    if catalog is not None and catalog.schema.metadata.get(SETTINGS_KEY) == config.settings_hash.encode():
+    if (
+        catalog is not None
+        and (catalog.schema.metadata or {}).get(SETTINGS_KEY) == config.settings_hash.encode()
+    ):
         counted = catalog.filter(pc.is_in(catalog["video_id"], pa.array(committed, pa.string())))
         decisions = count_decisions(counted)
         decided = Counter(counted["video_id"].to_pylist())

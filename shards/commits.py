@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from shards.errors import UserError
 from shards.records import Video
 from shards.store import Store
 
@@ -59,6 +60,11 @@ def read_commits(store: Store, video_ids: Iterable[str], settings: str) -> dict[
     for video_id in video_ids:
         name = commit_name(video_id, settings)
         if name in names:
-            body = json.loads(store.read(name))
-            commits[video_id] = Commit(**body | {"video": Video.from_row(body["video"])})
+            try:
+                body = json.loads(store.read(name))
+                commits[video_id] = Commit(**body | {"video": Video.from_row(body["video"])})
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(
+                    f"{store.path(name)}: is damaged ({error}); delete it, and the video is done anew"
+                ) from error
     return commits

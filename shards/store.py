@@ -168,14 +168,22 @@ class Store:
             return file.read(size)
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet object as a table. Raises FileNotFoundError if there is none."""
+        """A Parquet object as a table.
+
+        Raises:
+            FileNotFoundError: there is none.
+            UserError: it is damaged.
+        """
         path = self.path(name)
         if not path.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         # Read by this thread from a file of Arrow's own: a thread of Arrow's that lets go of a Python
         # file while the interpreter ends brings the process down (apache/arrow#34314).
-        with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
-            return parquet.read(columns=columns, use_threads=False)
+        try:
+            with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+                return parquet.read(columns=columns, use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from error
 
     def open(self, name: str) -> BufferedReader:
         """A seekable reader of an object."""
