@@ -17,7 +17,7 @@ from pipeline import candidates
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
-from pipeline.engine import Died, Done, Engine, Expired, Outcome, Raised, Refused
+from pipeline.engine import Died, Done, Engine, Expired, Lost, Outcome, Part, Raised, Refused
 from pipeline.ingest import Ended, MeasureUnit, Unit, measure_pack, score_name
 from pipeline.ingest import ingest as ingest_unit
 from pipeline.ledger import Books, State, begin_attempt, end_attempt, read_books
@@ -231,7 +231,7 @@ def _run_units(store: Store, units: list[Unit], engine: Engine, progress: Progre
 
     while units:
         again: list[Unit] = []
-        for unit, outcome in engine.run(ingest_unit, map(begin, units), _deadline_s):
+        for unit, outcome in engine.run(ingest_unit, map(begin, units), lambda unit: Part(_deadline_s(unit))):
             video_id = unit.video.video_id
             state, log = _verdict(outcome)
             if state.state.removeprefix("failed:") in TRANSIENT_FAILURES:
@@ -259,6 +259,8 @@ def _verdict(outcome: Outcome[Ended]) -> tuple[State, str | None]:
             return State("failed:crashed", f"the worker died (exit code {exit_code})"), log
         case Expired(deadline_s):
             return State("failed:timeout", f"took longer than {deadline_s:.0f} s"), None
+        case Lost(cause):
+            return State("failed:crashed", f"its node was lost: {cause}"), None
 
 
 def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress: Progress) -> None:
@@ -269,7 +271,9 @@ def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress
         missing = [s for s in config.scorers if not store.exists(score_name(s, commit.pack))]
         if missing:
             units.append(MeasureUnit(config.dataset, commit.pack, tuple(missing)))
-    for number, (unit, outcome) in enumerate(engine.run(measure_pack, units, lambda _: _MIN_DEADLINE_S), 1):
+    for number, (unit, outcome) in enumerate(
+        engine.run(measure_pack, units, lambda _: Part(_MIN_DEADLINE_S)), 1
+    ):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
         if not isinstance(outcome, Done):

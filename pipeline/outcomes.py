@@ -27,12 +27,19 @@ class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
     Args:
         failure: one of `FINAL_FAILURES` or `TRANSIENT_FAILURES`.
         detail: one line for a person.
+        passing: whether the same may go well soon (a connection that broke), so that it is worth
+            another try in the same run; a page that is gone is not.
+        retry_after_s: how long a site asked to be left alone.
     """
 
-    def __init__(self, failure: str, detail: str) -> None:
+    def __init__(
+        self, failure: str, detail: str, *, passing: bool = False, retry_after_s: float | None = None
+    ) -> None:
         if failure not in FINAL_FAILURES | TRANSIENT_FAILURES:
             raise ValueError(f"unknown failure class {failure!r}")
         super().__init__(failure, detail)
         self.failure = failure
         self.state = f"failed:{failure}"
         self.detail = detail
+        self.passing = passing
+        self.retry_after_s = retry_after_s

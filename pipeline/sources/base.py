@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,10 +22,17 @@ _MAX_DESCRIPTION_CHARS = 5000
 
 @dataclass(frozen=True)
 class Fetched:
-    """A video's bytes on this machine, and what fetching them taught about it."""
+    """A video's bytes on this machine, and what fetching them taught about it.
+
+    Attributes:
+        beside: what came with the video and is kept with its pack, by name (`info.json`, `en.vtt`).
+        requests: how many requests the site was asked.
+    """
 
     path: Path
     video: Video
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    requests: int = 0
 
 
 class Source(Block, ABC):
@@ -57,6 +64,10 @@ class Source(Block, ABC):
         Raises:
             Failed: they cannot be had.
         """
+
+    def site(self, video: Video) -> str | None:  # noqa: ARG002 - this is the answer for all videos
+        """Whose server is asked for a video: the name its budget is kept under. None: nobody's."""
+        return None
 
     @property
     def hash(self) -> str:

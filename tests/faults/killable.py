@@ -13,6 +13,7 @@ it is not counted; the log holds it, for it does outlive a power cut.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 
 from pipeline import build
 from pipeline.config import BuildConfig, load_config
-from pipeline.engine import Done, Outcome, Raised
+from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work
 from shards.store import Store
 
 T = TypeVar("T")
@@ -36,14 +37,32 @@ class Inline:
     """Runs units in this process: whatever they do to the disk is done by the process that is killed."""
 
     def run(
-        self, function: Callable[[T], R], units: Iterable[T], deadline_s: Callable[[T], float]
+        self,
+        function: Work[T, R],
+        units: Iterable[T | NotYet],
+        first: Callable[[T], Part],
+        *,
+        alone: bool = False,
     ) -> Iterator[tuple[T, Outcome[R]]]:
         for unit in units:
+            assert not isinstance(unit, NotYet)
             try:
-                outcome: Outcome[R] = Done(function(unit))
+                result = function(unit)
+                outcome: Outcome[R] = Done(_all_parts(result) if inspect.isgenerator(result) else result)
             except Exception as error:
                 outcome = Raised(repr(error), traceback.format_exc())
             yield unit, outcome
+
+    def shared(self, name: str, make: Callable[[], object]) -> object:
+        return make()
+
+
+def _all_parts(work: Any) -> Any:
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        return end.value
 
 
 class Silent:

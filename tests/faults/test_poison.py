@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.build import build
 from pipeline.config import BuildConfig, load_config
-from pipeline.engine import OneChild
+from pipeline.engine.child import OneChild
 from pipeline.sources.base import Fetched
 from pipeline.sources.files import FilesSource
 from shards.records import Video

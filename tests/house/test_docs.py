@@ -19,7 +19,7 @@ import yaml
 from filters.base import ClipFrames, Scorer, measure
 from pipeline.build import build
 from pipeline.config import load_config
-from pipeline.engine import OneChild
+from pipeline.engine.child import OneChild
 from shards.records import ContentBox
 
 ROOT = Path(__file__).parents[2]

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shards", "filters", "pipeline", "trainer_bridge")
+ROOMS = ("shards", "filters", "pipeline", "trainer_bridge", "bench", "commands")
 
 MAY_IMPORT = {
     "shards": set(),
     "filters": {"shards"},
     "pipeline": {"filters", "shards"},
     "trainer_bridge": {"shards"},
+    "bench": {"shards", "filters", "pipeline", "trainer_bridge"},
+    "commands": {"shards", "filters", "pipeline", "trainer_bridge", "bench"},
 }
-RAY_AT = {"pipeline/engine.py", "trainer_bridge/launch.py"}
+RAY_AT = {"pipeline/engine/on_ray.py", "trainer_bridge/launch.py"}
 MODELS = "trainer_bridge/models/"
 
 

@@ -16,7 +16,7 @@ import webdataset
 
 from pipeline.build import books_of, build, curate, discover, ingest
 from pipeline.config import load_config
-from pipeline.engine import OneChild
+from pipeline.engine.child import OneChild
 from pipeline.show import show
 from pipeline.status import read_status
 from shards.codec import decode_clip

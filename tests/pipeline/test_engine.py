@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Died, Done, Expired, OneChild, Outcome, Raised
+from pipeline.engine import Died, Done, Expired, Outcome, Part, Raised
+from pipeline.engine.child import OneChild
 from tests.faults.processes import wait_for_end, wait_until
 from tests.pipeline import units
 
@@ -26,7 +27,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(function: Callable[[Any], Any], *given: Any, deadline_s: float = 60.0) -> list[Outcome[Any]]:
-    return [outcome for _, outcome in OneChild().run(function, given, lambda _: deadline_s)]
+    return [outcome for _, outcome in OneChild().run(function, given, lambda _: Part(deadline_s))]
 
 
 def calls(*pairs: tuple[Callable[[Any], Any], Any], deadline_s: float = 60.0) -> list[Outcome[Any]]:
@@ -40,7 +41,7 @@ def call(pair: tuple[Callable[[Any], Any], Any]) -> Any:
 
 
 def test_results_come_with_their_units_in_order_from_one_process() -> None:
-    assert list(OneChild().run(units.double, [3, 1, 2], lambda _: 60.0)) == [
+    assert list(OneChild().run(units.double, [3, 1, 2], lambda _: Part(60.0))) == [
         (3, Done(6)),
         (1, Done(2)),
         (2, Done(4)),
@@ -98,7 +99,7 @@ def test_a_death_in_the_middle_of_the_answer() -> None:
 
 
 def test_a_process_that_can_never_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.engine._LAST_BREATH_S", 0.1)
+    monkeypatch.setattr("pipeline.engine.child._LAST_BREATH_S", 0.1)
     assert calls((units.close_everything_and_hang, None), (units.double, 1), deadline_s=1e9) == [
         Died(None, ""),
         Done(2),
@@ -108,9 +109,9 @@ def test_a_process_that_can_never_answer_is_not_waited_for(monkeypatch: pytest.M
 def test_a_unit_past_its_deadline_dies_with_all_it_started(tmp_path: Path) -> None:
     note = tmp_path / "grandchild"
 
-    def soon(pair: Any) -> float:
+    def soon(pair: Any) -> Part:
         # The process needs a while to start; then the deadline is that of a unit that hangs.
-        return 3.0 if pair[0] is units.hang_with_a_grandchild else 60.0
+        return Part(3.0 if pair[0] is units.hang_with_a_grandchild else 60.0)
 
     given = [(units.own_pid, None), (units.hang_with_a_grandchild, str(note)), (units.own_pid, None)]
     before, expired, after = (outcome for _, outcome in OneChild().run(call, given, soon))
@@ -124,7 +125,9 @@ def test_a_deadline_may_be_longer_than_any_clock() -> None:
 
 
 def test_a_run_that_is_left_early_kills_its_process(scratch: Path) -> None:
-    results: Iterator[tuple[None, Outcome[int]]] = OneChild().run(units.own_pid, [None, None], lambda _: 60.0)
+    results: Iterator[tuple[None, Outcome[int]]] = OneChild().run(
+        units.own_pid, [None, None], lambda _: Part(60.0)
+    )
     _, first = next(results)
     assert isinstance(first, Done)
     results.close()  # type: ignore[attr-defined]

@@ -1,13 +1,14 @@
-"""The engine: runs a stage's function on units, away from this process, and always answers.
+"""One child process, doing one call after the other; and the engine that is just that.
 
-A unit may crash its process, exhaust it, or never come back. `OneChild` runs units one after the
-other in one child process; when the child dies or a deadline passes, the child's whole process
-group is killed, the unit gets its verdict, and a new child goes on with the next.
+A unit may crash its process, exhaust it, or never come back. When the child dies or a deadline
+passes, the child's whole process group is killed, the unit gets its verdict, and a new child goes on
+with the next.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import multiprocessing as mp
 import os
 import pickle
@@ -16,13 +17,14 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
+from pipeline.engine import Died, Done, Expired, NotYet, Outcome, Part, Raised, Refused, Work
 from shards.errors import UserError
 
 T = TypeVar("T")
@@ -34,83 +36,80 @@ _LOOK_EVERY_S = 1.0
 # From the end of its pipe to the end of a process; one that closed the pipe and stays is killed.
 _LAST_BREATH_S = 10.0
 
-
-@dataclass(frozen=True)
-class Done(Generic[R]):
-    """The function returned."""
-
-    result: R
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The function raised, or what it was given or returned cannot be pickled: a bug."""
-
-    error: str
-    trace: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The function met something that the user has to mend (a `UserError`) before anything can go on."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class Died:
-    """The process died under the function."""
-
-    exit_code: int | None
-    log: str
-
-
-@dataclass(frozen=True)
-class Expired:
-    """The deadline passed; the process was killed."""
-
-    deadline_s: float
-
-
-Outcome = Done[R] | Refused | Raised | Died | Expired
-
-
-class Engine(Protocol):
-    """Runs functions on units. A stage is handed one and knows no more of it than this."""
-
-    def run(
-        self, function: Callable[[T], R], units: Iterable[T], deadline_s: Callable[[T], float]
-    ) -> Iterator[tuple[T, Outcome[R]]]:
-        """Each unit with its outcome, in the order they end.
-
-        Args:
-            function: of a module's top level; it, the units and the results are pickled.
-            deadline_s: seconds a unit may take.
-        """
+# A child is replaced after so many calls, and whatever its libraries have leaked goes with it.
+_MAX_CALLS = 256
 
 
 class OneChild:
     """Runs one unit at a time in one child process of this machine."""
 
     def run(
-        self, function: Callable[[T], R], units: Iterable[T], deadline_s: Callable[[T], float]
+        self,
+        function: Work[T, R],
+        units: Iterable[T | NotYet],
+        first: Callable[[T], Part],
+        *,
+        alone: bool = False,  # noqa: ARG002 - it always is
     ) -> Iterator[tuple[T, Outcome[R]]]:
         """See `Engine.run`; the order is that of the units."""
-        child: _Child | None = None
-        try:
+        with Child() as child:
             for unit in units:
-                child = child or _Child()
-                outcome = child.call(function, unit, deadline_s(unit))
-                if isinstance(outcome, Died | Expired):
-                    child.kill()
-                    child = None
-                yield unit, outcome
-        finally:
-            if child:
-                child.kill()
+                if isinstance(unit, NotYet):
+                    time.sleep(unit.wait_s)
+                else:
+                    yield unit, child.call(function, unit, first(unit))
+
+    def shared(self, name: str, make: Callable[[], object]) -> object:  # noqa: ARG002 - nobody to share with
+        """See `Engine.shared`."""
+        return make()
 
 
-class _Child:
+class Child:
+    """A process that does one call after the other, and is replaced when it dies. A context manager."""
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def call(
+        self,
+        function: Work[T, R],
+        unit: T,
+        first: Part,
+        place: Callable[[Part], AbstractContextManager[object]] = lambda _: nullcontext(),
+    ) -> Outcome[R]:
+        """Do one unit; whatever it does to its process, there is an answer.
+
+        Args:
+            first: the unit's work up to the first `yield`, or all of it.
+            place: waits for a place for a part, and holds it while the part goes on. No clock runs
+                meanwhile.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(place(first))
+            process = self._process = self._process or _Process()
+            outcome: Outcome[R] | Part = process.begin(function, unit, first.deadline_s)
+            while isinstance(outcome, Part):
+                stack.close()  # one place is given up before the next is waited for
+                stack.enter_context(place(outcome))
+                outcome = process.go_on(outcome.deadline_s)
+        if isinstance(outcome, Died | Expired) or process.calls >= _MAX_CALLS:
+            self.kill()
+        return outcome
+
+    def kill(self) -> None:
+        """End the process and everything it started."""
+        if self._process:
+            self._process.kill()
+            self._process = None
+
+
+class _Process:
     """A spawned process that does one call after the other."""
 
     def __init__(self) -> None:
@@ -120,6 +119,7 @@ class _Child:
         descriptor, name = tempfile.mkstemp(prefix="genieset-", suffix=".log")
         os.close(descriptor)
         self._log = Path(name)
+        self.calls = 0
         self._process = context.Process(target=_serve, args=(theirs, name), daemon=True)
         try:
             with _interrupts_held():
@@ -129,11 +129,23 @@ class _Child:
             self.kill()
             raise
 
-    def call(self, function: Callable[[T], R], unit: T, deadline_s: float) -> Outcome[R]:
-        said_before = self._log.stat().st_size
+    def begin(self, function: Work[T, R], unit: T, deadline_s: float) -> Outcome[R] | Part:
+        self.calls += 1
+        self._said_before = self._log.stat().st_size
+        try:
+            call = pickle.dumps((function, unit))
+        except Exception as error:
+            return _raised(error)
+        return cast("Outcome[R] | Part", self._exchange(call, deadline_s))
+
+    def go_on(self, deadline_s: float) -> Any:
+        """Do the next part of a unit."""
+        return self._exchange(b"", deadline_s)
+
+    def _exchange(self, message: bytes, deadline_s: float) -> Any:
         ends_s = time.monotonic() + deadline_s
         try:
-            self._pipe.send_bytes(pickle.dumps((function, unit)))
+            self._pipe.send_bytes(message)
             while not self._pipe.poll(min(_LOOK_EVERY_S, max(0.0, ends_s - time.monotonic()))):
                 # What the function forked may hold the pipe open beyond the death of the process.
                 if not self._process.is_alive() and not self._pipe.poll():
@@ -142,14 +154,11 @@ class _Child:
                     return Expired(deadline_s)
             answer = self._pipe.recv_bytes()
         except (OSError, EOFError):
-            return Died(self._exit_code(), self._tail(said_before))
-        except Exception as error:
-            return _raised(error)
+            return Died(self._exit_code(), self._tail(self._said_before))
         try:
-            outcome: Outcome[R] = pickle.loads(answer)  # noqa: S301 - from a process of our own
+            return pickle.loads(answer)  # noqa: S301 - from a process of our own
         except Exception as error:
             return _raised(error)
-        return outcome
 
     def kill(self) -> None:
         """End the child and everything it started."""
@@ -210,15 +219,29 @@ def _serve(pipe: Connection, log: str) -> None:
             call = pipe.recv_bytes()
         except EOFError:
             return
-        pipe.send_bytes(_answer(call))
+        pipe.send_bytes(_answer(call, pipe))
 
 
-def _answer(call: bytes) -> bytes:
+def _answer(call: bytes, pipe: Connection) -> bytes:
     try:
         function, unit = pickle.loads(call)  # noqa: S301 - from the process that started this one
-        return pickle.dumps(Done(function(unit)))
+        result = function(unit)
+        if inspect.isgenerator(result):
+            result = _in_parts(result, pipe)
+        return pickle.dumps(Done(result))
     except Exception as error:
         return pickle.dumps(_raised(error))
+
+
+def _in_parts(work: Generator[Any, None, R], pipe: Connection) -> R:
+    """Do a unit part by part, each when the parent says so."""
+    try:
+        while True:
+            part = next(work)
+            pipe.send_bytes(pickle.dumps(part))
+            pipe.recv_bytes()
+    except StopIteration as end:
+        return cast("R", end.value)
 
 
 def _raised(error: Exception) -> Raised | Refused:

@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[Path, typer.Argument(help="YAML file; configs/ has some to start from.")]
+Dataset = Annotated[str, typer.Argument(help="The dataset's folder.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. curate.seed=1."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

@@ -1,0 +1,140 @@
+"""The commands that build a dataset: all stages, or one at a time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from commands import screen
+from commands.arguments import Config, Json, Overrides
+from shards.errors import SettingError, UserError
+
+if TYPE_CHECKING:
+    from pipeline.build import Funnel
+    from pipeline.config import BuildConfig
+    from pipeline.ledger import Books
+
+
+def build(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Build a dataset: discover, ingest, curate and publish. Safe to interrupt and to repeat."""
+    from pipeline.build import build as build_dataset
+    from pipeline.engine.child import OneChild
+
+    with _settings(config, overrides) as settings, screen.progress() as progress:
+        built = build_dataset(settings, OneChild(), progress)
+    if as_json:
+        screen.print_json(
+            {
+                "funnel": asdict(built.funnel),
+                "videos": built.books.counts(),
+                "version": built.version.number,
+                "problems": built.problems,
+            }
+        )
+    else:
+        _print_funnel(built.funnel, built.books)
+        screen.say(
+            f"version {built.version.number} of {settings.dataset}: "
+            f"{sum(built.version.splits.values())} clips in {len(built.version.shards)} shards"
+        )
+    _exit_unless_done(built.books, built.problems)
+
+
+def discover(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Look for videos in every source, and apply the title rules."""
+    from pipeline import build as stages
+
+    with _settings(config, overrides) as settings, screen.progress() as progress:
+        problems = stages.discover(settings, progress)
+    books = stages.books_of(settings)
+    if as_json:
+        screen.print_json({"videos": books.counts(), "problems": problems})
+    else:
+        screen.print_counts("videos", books.counts())
+        screen.say(f"{len(books.videos)} videos are known to {settings.dataset}")
+    if problems:
+        raise typer.Exit(1)
+
+
+def ingest(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Download, cut and measure every discovered video that has not been yet."""
+    from pipeline import build as stages
+    from pipeline.engine.child import OneChild
+
+    with _settings(config, overrides) as settings, screen.progress() as progress:
+        books = stages.ingest(settings, OneChild(), progress)
+    if as_json:
+        screen.print_json({"videos": books.counts()})
+    else:
+        screen.print_counts("videos", books.counts())
+        screen.say(f"{sum(commit.clips for commit in books.commits.values())} clips are cut and measured")
+    _exit_unless_done(books)
+
+
+def curate(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Apply the rules to every measured clip; nothing is measured again."""
+    from pipeline import build as stages
+    from pipeline.status import count_decisions
+
+    with _settings(config, overrides) as settings:
+        decisions = count_decisions(stages.curate(settings).clips)
+    if as_json:
+        screen.print_json({"clips": decisions})
+    else:
+        screen.print_counts("clips", decisions)
+        screen.say(f"{decisions.get('kept', 0)} of {sum(decisions.values())} clips are kept")
+
+
+def publish(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Write the kept clips as shards, and a version that names them."""
+    from pipeline import build as stages
+    from pipeline.engine.child import OneChild
+
+    with _settings(config, overrides) as settings, screen.progress() as progress:
+        version = stages.publish(settings, stages.curate(settings), OneChild(), progress)
+    if as_json:
+        screen.print_json(
+            {"version": version.number, "splits": version.splits, "shards": len(version.shards)}
+        )
+    else:
+        screen.print_counts("splits", version.splits)
+        screen.say(f"version {version.number} of {settings.dataset}: {len(version.shards)} shards")
+
+
+@contextmanager
+def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig]:
+    """The build's config; what turns out to be wrong with a key of it later names the file too."""
+    from pipeline.config import load_config
+
+    try:
+        yield load_config(config, overrides or [])
+    except SettingError as error:
+        raise UserError(f"{config}: {error}") from None
+
+
+def _print_funnel(funnel: Funnel, books: Books) -> None:
+    names = ("found", "title-accepted", "ingested", "clips", "kept", "shards")
+    screen.print_counts("funnel", dict(zip(names, asdict(funnel).values(), strict=True)))
+    screen.print_counts("videos", books.counts())
+
+
+def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:
+    from pipeline.outcomes import PENDING
+
+    lines = [
+        f"{len(videos)} videos {what}: {', '.join(videos[:5])}"
+        for state, what in ((PENDING, "are unaccounted for"), ("failed:bug", "met a bug of Genieset"))
+        if (videos := books.in_state(state))
+    ]
+    if problems:
+        lines.append(f"{len(problems)} parts of sources could not be read")
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    if lines:
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""The commands that look at a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands import screen
+from commands.arguments import Dataset, Json
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.status import Status
+
+
+def status(dataset: Dataset, as_json: Json = False) -> None:
+    """The books: how every video and every clip ended."""
+    from pipeline.status import read_status
+    from shards.store import Store
+
+    found = read_status(Store(dataset))
+    if as_json:
+        screen.print_json(asdict(found))
+    else:
+        screen.print_counts("videos", found.videos)
+        screen.print_counts("clips", found.clips)
+        screen.say(_status_line(found))
+    if not found.balanced:
+        raise typer.Exit(1)
+
+
+def verify(
+    dataset: Dataset,
+    sample: Annotated[int | None, typer.Option(min=1, help="Decode only so many clips.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The version; the newest by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hash, count and decode everything a version says it holds."""
+    from shards.manifest import read_version
+    from shards.store import Store
+    from shards.verify import verify as verify_version
+
+    store = Store(dataset)
+    with screen.progress() as progress:
+        found = verify_version(
+            store,
+            read_version(store, version),
+            sample,
+            lambda done, total: progress.step("verify", done, total, f"shard {done}"),
+        )
+    if as_json:
+        screen.print_json(asdict(found))
+    else:
+        for fault in found.faults:
+            print(screen.printable(f"{fault.where}: {fault.what}"))
+        screen.say(
+            f"version {found.version}: {found.shards} shards, {found.samples} clips, "
+            f"{found.decoded} decoded, " + (f"{len(found.faults)} faults" if found.faults else "no fault")
+        )
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def show(
+    dataset: Dataset,
+    key: Annotated[str, typer.Argument(help="The clip's key, <video_id>_<first frame>.")],
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of the clip to this PNG.")] = None,
+    as_json: Json = False,
+) -> None:
+    """One clip: where it is from, its scores, and why it was kept or dropped."""
+    from pipeline.show import show as show_clip
+    from shards.store import Store
+
+    shown = show_clip(Store(dataset), key)
+    if sheet:
+        try:
+            sheet.write_bytes(shown.sheet)
+        except OSError as error:
+            raise UserError(f"--sheet {sheet}: cannot be written ({error.strerror})") from None
+    if as_json:
+        screen.print_json({"video": shown.video, "clip": shown.clip, "scores": shown.scores})
+        return
+    screen.print_rows(
+        "video", {name: value for name, value in shown.video.items() if value not in (None, [])}
+    )
+    screen.print_rows("clip", {name: value for name, value in shown.clip.items() if value is not None})
+    screen.print_rows("scores", shown.scores)
+    screen.say(f"{key}: {shown.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
+
+
+def _status_line(found: Status) -> str:
+    books = "the books balance" if found.balanced else "THE BOOKS DO NOT BALANCE"
+    return f"{found.shards} shards, {found.bytes:,} bytes; {books}"

@@ -1,0 +1,102 @@
+"""What a command shows: progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+_PLAIN_PROGRESS_EVERY_S = 5.0
+
+
+class _PlainProgress:
+    """Lines for a log: every few seconds, and when a stage ends."""
+
+    def __init__(self) -> None:
+        self._last_s = 0.0
+
+    def step(self, stage: str, done: int, total: int, what: str) -> None:
+        now_s = time.monotonic()
+        if done == total or now_s - self._last_s >= _PLAIN_PROGRESS_EVERY_S:
+            self._last_s = now_s
+            print(f"{stage}: {done}/{total} ({printable(what)})", file=sys.stderr, flush=True)
+
+    def note(self, message: str) -> None:
+        print(f"note: {printable(message)}", file=sys.stderr, flush=True)
+
+
+class _BarProgress:
+    """A bar for each stage, for a person at a terminal."""
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def step(self, stage: str, done: int, total: int, what: str) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total, what="")
+        self._bars.update(self._tasks[stage], completed=done, total=total, what=printable(what))
+
+    def note(self, message: str) -> None:
+        from rich.text import Text
+
+        self._bars.console.print(Text(f"note: {printable(message)}", style="yellow"))
+
+
+@contextmanager
+def progress() -> Iterator[_PlainProgress | _BarProgress]:
+    """A bar in a terminal, plain lines elsewhere; see `pipeline.build.Progress`."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        # What a video is called is a stranger's text: never markup.
+        TextColumn("{task.fields[what]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _BarProgress(bars)
+
+
+def print_counts(title: str, counts: Mapping[str, int]) -> None:
+    """A table of names and numbers."""
+    print_rows(title, {name: f"{count:,}" for name, count in counts.items()}, right=True)
+
+
+def print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) -> None:
+    """A table of names and values; `right` aligns the values as numbers are."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right" if right else "left", overflow="fold")
+    for name, value in rows.items():
+        table.add_row(Text(printable(name)), Text(printable(str(value))))
+    Console().print(table)
+
+
+def print_json(value: object) -> None:
+    """The result for programs: one JSON object."""
+    print(json.dumps(value, indent=1))
+
+
+def printable(text: str) -> str:
+    """A stranger's text without what would drive the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def say(line: str) -> None:
+    """The one-line summary that ends every command."""
+    print(line)
