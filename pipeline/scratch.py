@@ -26,12 +26,7 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
     Raises:
         UserError: the place for scratch folders is a link or belongs to another user.
     """
-    base = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{_digest(dataset)}"
-    with suppress(FileExistsError):
-        base.mkdir(mode=0o700)
-    found = base.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UserError(f"{base}: is not a folder of this user; set TMPDIR to a folder of your own")
+    base = private_folder(_digest(dataset))
     folder = base / video_id
     lock = _lock(folder)
     if lock is None:
@@ -48,6 +43,21 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
         if not keep:
             shutil.rmtree(folder)
         os.close(lock)
+
+
+def private_folder(name: str) -> Path:
+    """A folder among the temporary ones that is this user's alone; it is there from one run to the next.
+
+    Raises:
+        UserError: the place for it is a link or belongs to another user.
+    """
+    folder = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{name}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{folder}: is not a folder of this user; set TMPDIR to a folder of your own")
+    return folder
 
 
 def _lock(folder: Path) -> int | None:

@@ -8,27 +8,28 @@ with the next.
 from __future__ import annotations
 
 import contextlib
-import inspect
-import multiprocessing as mp
 import os
 import pickle
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pipeline.engine import Died, Done, Expired, NotYet, Outcome, Part, Raised, Refused, Work
+from pipeline.engine import Died, Expired, NotYet, Outcome, Part, Raised, Refused, Work
 from shards.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+Stay = AbstractContextManager[Callable[[Part], None]]
+"""Gives what waits for a place for a part of a unit's work, and gives up the one held before."""
 
 _LOG_TAIL_BYTES = 2000
 _LOOK_EVERY_S = 1.0
@@ -76,29 +77,21 @@ class Child:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def call(
-        self,
-        function: Work[T, R],
-        unit: T,
-        first: Part,
-        place: Callable[[Part], AbstractContextManager[object]] = lambda _: nullcontext(),
-    ) -> Outcome[R]:
+    def call(self, function: Work[T, R], unit: T, first: Part, stay: Stay | None = None) -> Outcome[R]:
         """Do one unit; whatever it does to its process, there is an answer.
 
         Args:
             first: the unit's work up to the first `yield`, or all of it.
-            place: waits for a place for a part, and holds it while the part goes on. No clock runs
-                meanwhile.
+            stay: where places are to be had; no clock runs while one is waited for.
         """
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(place(first))
-            process = self._process = self._process or _Process()
-            outcome: Outcome[R] | Part = process.begin(function, unit, first.deadline_s)
+        with stay or contextlib.nullcontext(lambda _: None) as enter:
+            enter(first)
+            self._process = self._process or _Process()
+            outcome: Outcome[R] | Part = self._process.begin(function, unit, first.deadline_s)
             while isinstance(outcome, Part):
-                stack.close()  # one place is given up before the next is waited for
-                stack.enter_context(place(outcome))
-                outcome = process.go_on(outcome.deadline_s)
-        if isinstance(outcome, Died | Expired) or process.calls >= _MAX_CALLS:
+                enter(outcome)
+                outcome = self._process.go_on(outcome.deadline_s)
+        if isinstance(outcome, Died | Expired) or self._process.calls >= _MAX_CALLS:
             self.kill()
         return outcome
 
@@ -110,37 +103,57 @@ class Child:
 
 
 class _Process:
-    """A spawned process that does one call after the other."""
+    """A process of `pipeline.engine.serve` that does one call after the other."""
 
     def __init__(self) -> None:
-        # spawn: a fork would copy this process's threads' locks, and its memory.
-        context = mp.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        descriptor, name = tempfile.mkstemp(prefix="genieset-", suffix=".log")
-        os.close(descriptor)
-        self._log = Path(name)
+        # Without a name: nothing is left of it, whoever is killed.
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed with the process
+        ours, theirs = socket.socketpair()
+        self._pipe = Connection(ours.detach())
         self.calls = 0
-        self._process = context.Process(target=_serve, args=(theirs, name), daemon=True)
+        # It ends when the last of what holds the other end of this has ended: this process alone.
+        lifeline, self._lifeline = os.pipe()
         try:
-            with _interrupts_held():
-                self._process.start()
-            theirs.close()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.engine.serve", str(theirs.fileno()), str(lifeline)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno(), lifeline],
+                # A group of its own: a kill reaches ffmpeg and yt-dlp, and Ctrl-C reaches only this process.
+                process_group=0,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
         except BaseException:
-            self.kill()
+            self._close()
             raise
+        finally:
+            os.close(lifeline)
+            theirs.close()
 
     def begin(self, function: Work[T, R], unit: T, deadline_s: float) -> Outcome[R] | Part:
         self.calls += 1
-        self._said_before = self._log.stat().st_size
+        self._said_before = os.fstat(self._log.fileno()).st_size
         try:
             call = pickle.dumps((function, unit))
         except Exception as error:
-            return _raised(error)
+            return raised(error)
         return cast("Outcome[R] | Part", self._exchange(call, deadline_s))
 
     def go_on(self, deadline_s: float) -> Any:
         """Do the next part of a unit."""
         return self._exchange(b"", deadline_s)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        self._pipe.close()
+        os.close(self._lifeline)
+        self._log.close()
 
     def _exchange(self, message: bytes, deadline_s: float) -> Any:
         ends_s = time.monotonic() + deadline_s
@@ -148,7 +161,7 @@ class _Process:
             self._pipe.send_bytes(message)
             while not self._pipe.poll(min(_LOOK_EVERY_S, max(0.0, ends_s - time.monotonic()))):
                 # What the function forked may hold the pipe open beyond the death of the process.
-                if not self._process.is_alive() and not self._pipe.poll():
+                if self._process.poll() is not None and not self._pipe.poll():
                     raise EOFError
                 if time.monotonic() >= ends_s:
                     return Expired(deadline_s)
@@ -158,101 +171,24 @@ class _Process:
         try:
             return pickle.loads(answer)  # noqa: S301 - from a process of our own
         except Exception as error:
-            return _raised(error)
-
-    def kill(self) -> None:
-        """End the child and everything it started."""
-        if self._process.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()  # before its group exists, the child is still alone
-            self._process.join()
-        self._pipe.close()
-        self._log.unlink(missing_ok=True)
+            return raised(error)
 
     def _exit_code(self) -> int | None:
         """Of a process that closed its pipe; None if it stays nevertheless."""
-        ends_s = time.monotonic() + _LAST_BREATH_S
-        # `join` would wait for ever: to it, what is closed has ended.
-        while self._process.is_alive() and time.monotonic() < ends_s:
-            time.sleep(0.001)
-        return self._process.exitcode
+        try:
+            return self._process.wait(_LAST_BREATH_S)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _tail(self, start: int) -> str:
-        with self._log.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(start, end - _LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
+        # Not by seeking: the place in the file is the child's too.
+        size = os.fstat(self._log.fileno()).st_size
+        tail = os.pread(self._log.fileno(), _LOG_TAIL_BYTES, max(start, size - _LOG_TAIL_BYTES))
+        return tail.decode(errors="replace").strip()
 
 
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the end of this, and processes started meanwhile do not hear it."""
-    resource_tracker.ensure_running()  # it would let interrupts through when it is started later
-    came: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    # The mask is for the new process; here another thread may be the one that is interrupted.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
-    try:
-        yield
-    finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if came:
-            signal.raise_signal(signal.SIGINT)
-
-
-def _serve(pipe: Connection, log: str) -> None:
-    # A group of its own: a kill reaches ffmpeg and yt-dlp, and Ctrl-C reaches only the parent.
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # forgets one that came before
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    with Path(log).open("ab") as file:
-        # Standard output is the command's own.
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    threading.Thread(target=_follow_parent_into_death, args=(log,), daemon=True).start()
-    while True:
-        try:
-            call = pipe.recv_bytes()
-        except EOFError:
-            return
-        pipe.send_bytes(_answer(call, pipe))
-
-
-def _answer(call: bytes, pipe: Connection) -> bytes:
-    try:
-        function, unit = pickle.loads(call)  # noqa: S301 - from the process that started this one
-        result = function(unit)
-        if inspect.isgenerator(result):
-            result = _in_parts(result, pipe)
-        return pickle.dumps(Done(result))
-    except Exception as error:
-        return pickle.dumps(_raised(error))
-
-
-def _in_parts(work: Generator[Any, None, R], pipe: Connection) -> R:
-    """Do a unit part by part, each when the parent says so."""
-    try:
-        while True:
-            part = next(work)
-            pipe.send_bytes(pickle.dumps(part))
-            pipe.recv_bytes()
-    except StopIteration as end:
-        return cast("R", end.value)
-
-
-def _raised(error: Exception) -> Raised | Refused:
+def raised(error: Exception) -> Raised | Refused:
+    """The outcome of a function that raised."""
     if isinstance(error, UserError):
         return Refused(str(error))
     return Raised(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
-
-
-def _follow_parent_into_death(log: str) -> None:
-    parent = mp.parent_process()
-    assert parent is not None
-    parent.join()
-    Path(log).unlink(missing_ok=True)
-    os.killpg(0, signal.SIGKILL)
