@@ -14,3 +14,13 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. curate.seed=1."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many videos are cut at once here.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Work on this Ray cluster; `auto` on a node of it."),
+]
+Retry = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLASS", help="Try videos again that failed so: crashed, unavailable, ..."),
+]

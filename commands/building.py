@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands import screen
-from commands.arguments import Config, Json, Overrides
+from commands.arguments import Config, Jobs, Json, Overrides, RayAddress, Retry
 from shards.errors import SettingError, UserError
 
 if TYPE_CHECKING:
@@ -21,13 +21,24 @@ if TYPE_CHECKING:
     from pipeline.ledger import Books
 
 
-def build(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def build(
+    config: Config,
+    overrides: Overrides = None,
+    jobs: Jobs = 1,
+    ray_address: RayAddress = None,
+    retry: Retry = None,
+    as_json: Json = False,
+) -> None:
     """Build a dataset: discover, ingest, curate and publish. Safe to interrupt and to repeat."""
     from pipeline.build import build as build_dataset
-    from pipeline.engine.child import OneChild
+    from pipeline.engine.choose import open_engine
 
-    with _settings(config, overrides) as settings, screen.progress() as progress:
-        built = build_dataset(settings, OneChild(), progress)
+    with (
+        _settings(config, overrides) as settings,
+        open_engine(jobs, ray_address) as engine,
+        screen.progress() as progress,
+    ):
+        built = build_dataset(settings, engine, progress, retry=_classes(retry))
     if as_json:
         screen.print_json(
             {
@@ -57,23 +68,37 @@ def discover(config: Config, overrides: Overrides = None, as_json: Json = False)
         screen.print_json({"videos": books.counts(), "problems": problems})
     else:
         screen.print_counts("videos", books.counts())
-        screen.say(f"{len(books.videos)} videos are known to {settings.dataset}")
+        screen.say(f"{len(books.rows)} videos are known to {settings.dataset}")
     if problems:
         raise typer.Exit(1)
 
 
-def ingest(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def ingest(
+    config: Config,
+    overrides: Overrides = None,
+    jobs: Jobs = 1,
+    ray_address: RayAddress = None,
+    retry: Retry = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="VIDEO_ID", help="This video alone; may be given repeatedly.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Download, cut and measure every discovered video that has not been yet."""
     from pipeline import build as stages
-    from pipeline.engine.child import OneChild
+    from pipeline.engine.choose import open_engine
 
-    with _settings(config, overrides) as settings, screen.progress() as progress:
-        books = stages.ingest(settings, OneChild(), progress)
+    with (
+        _settings(config, overrides) as settings,
+        open_engine(jobs, ray_address) as engine,
+        screen.progress() as progress,
+    ):
+        books = stages.ingest(settings, engine, progress, retry=_classes(retry), only=only or ())
     if as_json:
         screen.print_json({"videos": books.counts()})
     else:
         screen.print_counts("videos", books.counts())
-        screen.say(f"{sum(commit.clips for commit in books.commits.values())} clips are cut and measured")
+        screen.say(f"{sum(entry.clips for entry in books.ingested())} clips are cut and measured")
     _exit_unless_done(books)
 
 
@@ -91,13 +116,23 @@ def curate(config: Config, overrides: Overrides = None, as_json: Json = False) -
         screen.say(f"{decisions.get('kept', 0)} of {sum(decisions.values())} clips are kept")
 
 
-def publish(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def publish(
+    config: Config,
+    overrides: Overrides = None,
+    jobs: Jobs = 1,
+    ray_address: RayAddress = None,
+    as_json: Json = False,
+) -> None:
     """Write the kept clips as shards, and a version that names them."""
     from pipeline import build as stages
-    from pipeline.engine.child import OneChild
+    from pipeline.engine.choose import open_engine
 
-    with _settings(config, overrides) as settings, screen.progress() as progress:
-        version = stages.publish(settings, stages.curate(settings), OneChild(), progress)
+    with (
+        _settings(config, overrides) as settings,
+        open_engine(jobs, ray_address) as engine,
+        screen.progress() as progress,
+    ):
+        version = stages.publish(settings, stages.curate(settings), engine, progress)
     if as_json:
         screen.print_json(
             {"version": version.number, "splits": version.splits, "shards": len(version.shards)}
@@ -105,6 +140,16 @@ def publish(config: Config, overrides: Overrides = None, as_json: Json = False) 
     else:
         screen.print_counts("splits", version.splits)
         screen.say(f"version {version.number} of {settings.dataset}: {len(version.shards)} shards")
+
+
+def _classes(retry: list[str] | None) -> list[str]:
+    from pipeline.outcomes import TRANSIENT_FAILURES
+
+    for failure in retry or ():
+        if failure not in TRANSIENT_FAILURES:
+            known = ", ".join(sorted(TRANSIENT_FAILURES))
+            raise UserError(f"--retry {failure}: cannot be tried again; there are {known}")
+    return retry or []
 
 
 @contextmanager

@@ -7,48 +7,39 @@ any instruction and repeated; what is done is not done again.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import cast
 
 import pyarrow.compute as pc
 
+from filters.base import scorer_folder
 from pipeline import candidates
+from pipeline.attempts import attempt_journal
+from pipeline.budget import Budgets
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
-from pipeline.engine import Died, Done, Engine, Expired, Lost, Outcome, Part, Raised, Refused
-from pipeline.ingest import Ended, MeasureUnit, Unit, measure_pack, score_name
-from pipeline.ingest import ingest as ingest_unit
-from pipeline.ledger import Books, State, begin_attempt, end_attempt, read_books
-from pipeline.outcomes import INGESTED, PENDING, TRANSIENT_FAILURES
+from pipeline.engine import Done, Engine, Part, Refused
+from pipeline.ingest import MeasureUnit, Unit, measure_pack, score_name
+from pipeline.ledger import Books, read_books
+from pipeline.outcomes import INGESTED
+from pipeline.progress import Progress
 from pipeline.publish import publish as publish_selection
+from pipeline.runner import Politeness, Run
+from pipeline.sources.base import Source
 from shards.catalog import write_curated
-from shards.commits import Commit
+from shards.commits import commit_journal
 from shards.errors import SettingError, UserError
 from shards.manifest import Version
+from shards.records import Video
 from shards.store import Store
 
 CONFIG_NAME = "config.json"
 """The config that the dataset was last worked on with."""
 
-# What took its process with it is tried so often in one run.
-_MAX_TRIES = 3
-
-_MIN_DEADLINE_S = 1800.0
-_DEADLINE_PER_SOURCE_S = 6.0
-_UNKNOWN_DURATION_S = 12 * 3600.0
-_MAX_DURATION_S = 24 * 3600.0
-
-
-class Progress(Protocol):
-    """Is told what a build is doing."""
-
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        """`done` of `total` units of a stage have ended, `what` the last of them."""
-
-    def note(self, message: str) -> None:
-        """Something a person should know, in one line."""
+_MEASURE_DEADLINE_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -77,14 +68,17 @@ class Built:
     problems: tuple[str, ...]
 
 
-def build(config: BuildConfig, engine: Engine, progress: Progress) -> Built:
+def build(config: BuildConfig, engine: Engine, progress: Progress, *, retry: Collection[str] = ()) -> Built:
     """Do all stages.
+
+    Args:
+        retry: classes of failure to be tried again whatever the reason was.
 
     Raises:
         UserError: a source leads nowhere, a rule is wrong, or nothing is left to publish.
     """
     problems = discover(config, progress)
-    ingest(config, engine, progress)
+    ingest(config, engine, progress, retry=retry)
     selection = curate(config)
     version = publish(config, selection, engine, progress)
     books = books_of(config)
@@ -109,29 +103,36 @@ def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def ingest(config: BuildConfig, engine: Engine, progress: Progress) -> Books:
+def ingest(
+    config: BuildConfig,
+    engine: Engine,
+    progress: Progress,
+    *,
+    retry: Collection[str] = (),
+    only: Collection[str] = (),
+) -> Books:
     """Ingest every video that is pending or failed for a reason that may have passed.
+
+    Args:
+        retry: classes of failure to be tried again whatever the reason was.
+        only: ids of videos; the others wait.
 
     Raises:
         UserError: no video is known.
     """
     store = _open(config)
-    owners = candidates.source_of(store, config.sources)
     books = _known(config)
-    waiting = {PENDING} | {f"failed:{failure}" for failure in TRANSIENT_FAILURES}
-    units = [
-        Unit(
-            store=config.dataset,
-            video=books.videos[video_id],
-            source=owners[video_id],
-            frame=config.frame,
-            scorers=config.scorers,
-            settings=config.settings_hash,
-        )
-        for video_id, state in books.states.items()
-        if state.state in waiting
-    ]
-    _run_units(store, units, engine, progress)
+    for video_id in only:
+        _known_video(books, config, video_id)
+    waiting = books.waiting(retry, only)
+    budgets = cast("Politeness", engine.shared("budgets", partial(Budgets, config.dataset, {})))
+    commit_journal(store).compact()
+    make = UnitMaker(config, candidates.source_of(store, config.sources))
+    Run(
+        store, config.settings_hash, waiting, make, engine=engine, budgets=budgets, progress=progress
+    ).bring_to_an_end()
+    commit_journal(store).compact()
+    attempt_journal(store).compact()
     _measure_missing(store, config, engine, progress)
     return books_of(config)
 
@@ -144,12 +145,12 @@ def curate(config: BuildConfig) -> Selection:
     """
     store = _open(config)
     books = _known(config)
-    commits = _ingested(books)
-    selection = select(store, commits, config)
-    measured = sum(commit.clips for commit in commits)
+    packs = books.ingested()
+    selection = select(store, [entry.pack for entry in packs], config)
+    measured = sum(entry.clips for entry in packs)
     if len(selection.clips) != measured:
         raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")
-    write_curated(store, books.table(), selection.clips)
+    write_curated(store, books.catalog(), selection.clips)
     return selection
 
 
@@ -160,13 +161,13 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
     def on_shard(done: int, total: int) -> None:
         progress.step("publish", done, total, f"shard {done}")
 
-    return publish_selection(store, selection, books_of(config).table(), config.recipe, engine, on_shard)
+    return publish_selection(store, selection, books_of(config).catalog(), config.recipe, engine, on_shard)
 
 
 def books_of(config: BuildConfig) -> Books:
     """The state of every video that was discovered for this config."""
     store = Store(config.dataset)
-    found = candidates.read_candidates(store, config.sources)
+    found = candidates.read_table(store, config.sources)
     return read_books(store, found, config.titles, config.settings_hash)
 
 
@@ -175,8 +176,8 @@ def funnel(books: Books, selection: Selection, version: Version) -> Funnel:
     ingested = books.counts().get(INGESTED, 0)
     rejected_by_title = sum(n for state, n in books.counts().items() if state.startswith("rejected:title_"))
     return Funnel(
-        found=len(books.videos),
-        title_accepted=len(books.videos) - rejected_by_title,
+        found=len(books.rows),
+        title_accepted=len(books.rows) - rejected_by_title,
         ingested=ingested,
         clips=len(selection.clips),
         kept=pc.sum(pc.equal(selection.clips["decision"], KEPT)).as_py() or 0,
@@ -203,12 +204,22 @@ def read_config(store: Store) -> BuildConfig:
 
 def _known(config: BuildConfig) -> Books:
     books = books_of(config)
-    if not books.videos:
+    if not len(books.rows):
         raise UserError(
             f"dataset {config.dataset}: no video is known for these sources; "
             "`genieset discover` looks for some"
         )
     return books
+
+
+def _known_video(books: Books, config: BuildConfig, video_id: str) -> Video:
+    try:
+        return books.video(video_id)
+    except KeyError:
+        raise UserError(
+            f"dataset {config.dataset}: there is no video {video_id!r}; "
+            "`genieset status` counts those there are"
+        ) from None
 
 
 def _open(config: BuildConfig) -> Store:
@@ -220,59 +231,16 @@ def _open(config: BuildConfig) -> Store:
     return store
 
 
-def _run_units(store: Store, units: list[Unit], engine: Engine, progress: Progress) -> None:
-    total, ended = len(units), 0
-    failures: Counter[str] = Counter()
-    attempts: dict[str, int] = {}
-
-    def begin(unit: Unit) -> Unit:
-        attempts[unit.video.video_id] = begin_attempt(store, unit.video.video_id, unit.settings)
-        return unit
-
-    while units:
-        again: list[Unit] = []
-        for unit, outcome in engine.run(ingest_unit, map(begin, units), lambda unit: Part(_deadline_s(unit))):
-            video_id = unit.video.video_id
-            state, log = _verdict(outcome)
-            if state.state.removeprefix("failed:") in TRANSIENT_FAILURES:
-                end_attempt(store, video_id, unit.settings, attempts[video_id], state, log)
-                failures[video_id] += 1
-                # A site that says no, or is slow, is not asked again in the same breath.
-                if isinstance(outcome, Died) and failures[video_id] < _MAX_TRIES:
-                    again.append(unit)
-                    continue
-                progress.note(f"{video_id}: {state.state}: {state.detail}")
-            ended += 1
-            progress.step("ingest", ended, total, f"{video_id}: {state.state}")
-        units = again
-
-
-def _verdict(outcome: Outcome[Ended]) -> tuple[State, str | None]:
-    match outcome:
-        case Done(ended):
-            return State(ended.state, ended.detail), None
-        case Refused(message):
-            raise UserError(message)
-        case Raised(error, trace):
-            return State("failed:bug", error), trace
-        case Died(exit_code, log):
-            return State("failed:crashed", f"the worker died (exit code {exit_code})"), log
-        case Expired(deadline_s):
-            return State("failed:timeout", f"took longer than {deadline_s:.0f} s"), None
-        case Lost(cause):
-            return State("failed:crashed", f"its node was lost: {cause}"), None
-
-
 def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress: Progress) -> None:
     """Measure packs that a scorer has not seen: it is new, or it changed."""
     units = []
-    for commit in _ingested(books_of(config)):
-        assert commit.pack
-        missing = [s for s in config.scorers if not store.exists(score_name(s, commit.pack))]
+    there = {name for scorer in config.scorers for name in store.list(scorer_folder(scorer))}
+    for entry in books_of(config).ingested():
+        missing = [s for s in config.scorers if score_name(s, entry.pack) not in there]
         if missing:
-            units.append(MeasureUnit(config.dataset, commit.pack, tuple(missing)))
+            units.append(MeasureUnit(config.dataset, entry.pack, tuple(missing)))
     for number, (unit, outcome) in enumerate(
-        engine.run(measure_pack, units, lambda _: Part(_MIN_DEADLINE_S)), 1
+        engine.run(measure_pack, units, lambda _: Part(_MEASURE_DEADLINE_S)), 1
     ):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
@@ -281,10 +249,30 @@ def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress
         progress.step("measure", number, len(units), unit.pack)
 
 
-def _ingested(books: Books) -> list[Commit]:
-    return [commit for commit in books.commits.values() if commit.state == INGESTED]
+@dataclass(frozen=True)
+class UnitMaker:
+    """Makes the unit of a video.
 
+    Attributes:
+        owners: video id -> the source that brings it.
+    """
 
-def _deadline_s(unit: Unit) -> float:
-    told_s = min(unit.video.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
-    return max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * told_s)
+    config: BuildConfig
+    owners: Mapping[str, Source]
+
+    def __call__(self, video: Video) -> Unit:
+        """The unit."""
+        source = self.owners[video.video_id]
+        return Unit(
+            store=self.config.dataset,
+            video=video,
+            source=source,
+            frame=self.config.frame,
+            scorers=self.config.scorers,
+            settings=self.config.settings_hash,
+            remote=source.site(video) is not None,
+        )
+
+    def site(self, video: Video) -> str | None:
+        """The site that is asked for it; None if none is."""
+        return self.owners[video.video_id].site(video)

@@ -57,3 +57,9 @@ def source_of(store: Store, sources: Iterable[Source]) -> dict[str, Source]:
 
 def _table_name(source: Source) -> str:
     return f"candidates/{source.hash}.parquet"
+
+
+def read_table(store: Store, sources: Iterable[Source]) -> pa.Table:
+    """Every video found so far, as a table of `CANDIDATE_SCHEMA`."""
+    rows = [video.as_row() for video in read_candidates(store, sources)]
+    return pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA)

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from filters.base import score_names
 from pipeline.config import BuildConfig, CurateSettings
 from pipeline.ingest import score_name
-from shards.commits import Commit
 from shards.errors import SettingError
 from shards.index import read_index, sample_bytes
 from shards.keys import split_of
@@ -53,13 +52,13 @@ class Selection:
     shards: tuple[Shard, ...]
 
 
-def curate(store: Store, commits: Iterable[Commit], config: BuildConfig) -> Selection:
-    """Decide on every measured clip of these commits.
+def curate(store: Store, packs: Iterable[str], config: BuildConfig) -> Selection:
+    """Decide on every measured clip of these packs.
 
     Raises:
         SettingError: a rule is not SQL, or names a score that was not measured.
     """
-    packs = sorted(commit.pack for commit in commits if commit.pack)
+    packs = sorted(packs)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
     clips = decide(join_scores(store, packs, config.scorers, clips), config.curate.rules)

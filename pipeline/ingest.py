@@ -6,7 +6,7 @@ is created only if absent, and equal work gives equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from filters.base import ClipFrames, load_scorers, measure, scorer_folder
 from pipeline.cut import cut
+from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
-from pipeline.outcomes import FINAL_FAILURES, INGESTED, Failed, Rejected
+from pipeline.outcomes import INGESTED, TRANSIENT_FAILURES, Failed, Rejected
 from pipeline.probe import Probe, probe
 from pipeline.scratch import scratch_folder
 from pipeline.sources.base import Source
@@ -32,6 +33,11 @@ Scores = dict[str, list[dict[str, str | float]]]
 # Between 9.5 and 10 frames a second lies what is called 10 and counted over a rounded duration.
 _MIN_FPS = 0.95 * CLIP_FPS
 
+_MIN_DEADLINE_S = 1800.0
+_DEADLINE_PER_SOURCE_S = 6.0
+_UNKNOWN_DURATION_S = 12 * 3600.0
+_MAX_DURATION_S = 24 * 3600.0
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -40,6 +46,7 @@ class Unit:
     Attributes:
         store: URL of the dataset.
         settings: hash of what shapes the clips; it names pack and commit.
+        remote: whether its bytes come over the network.
     """
 
     store: str
@@ -48,38 +55,54 @@ class Unit:
     frame: FrameSettings
     scorers: tuple[str, ...]
     settings: str
+    remote: bool = False
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a unit ended: its state, one line, and how many clips came of it."""
+    """How a unit ended.
+
+    Attributes:
+        detail: one line for a person.
+        clips: how many came of it.
+        passing: whether a failure may pass by itself.
+        retry_after_s: how long a site asked to be left alone.
+        requests: how many requests the site was asked.
+    """
 
     state: str
-    detail: str
+    detail: str | None = None
     clips: int = 0
+    passing: bool = False
+    retry_after_s: float | None = None
+    requests: int = 0
 
 
-def ingest(unit: Unit) -> Ended:
+def ingest(unit: Unit) -> Generator[Part, None, Ended]:
     """Fetch, cut, measure, pack and commit one video; what cannot succeed later is committed too."""
     store = Store(unit.store)
     video = unit.video
     pack = None
+    requests = 0
     try:
         with scratch_folder(unit.store, video.video_id) as folder:
             fetched = unit.source.fetch(video, folder)
-            video = fetched.video
+            video, requests = fetched.video, fetched.requests
             found = probe(fetched.path)
             video = _described(video, found)
             _reject_low_fps(found, unit.frame)
+            yield Part(_cut_deadline_s(found))
             ended = _pack(store, unit, fetched.path, found)
             pack = pack_name(video.video_id, unit.settings)
+            for name, data in fetched.beside.items():
+                store.put(f"{pack.removesuffix('.tar')}.{name}", data)
     except Rejected as rejected:
         ended = Ended(rejected.state, rejected.detail)
     except Failed as failed:
-        ended = Ended(failed.state, failed.detail)
-        if failed.failure not in FINAL_FAILURES:
-            return ended
-    create_commit(store, Commit(video, unit.settings, ended.state, ended.detail, pack, ended.clips))
+        ended = Ended(failed.state, failed.detail, passing=failed.passing, retry_after_s=failed.retry_after_s)
+    ended = replace(ended, requests=requests)
+    if ended.state.removeprefix("failed:") not in TRANSIENT_FAILURES:
+        create_commit(store, Commit(video, unit.settings, ended.state, ended.detail, pack, ended.clips))
     return ended
 
 
@@ -138,7 +161,7 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
         staged.publish(name)
     store.put_table(index_name(name), tar.index())
     _write_scores(store, name, scores)
-    return Ended(INGESTED, "", len(tar.placed))
+    return Ended(INGESTED, clips=len(tar.placed))
 
 
 def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:
@@ -149,6 +172,12 @@ def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]])
 def _write_scores(store: Store, pack: str, scores: Scores) -> None:
     for scorer, rows in scores.items():
         store.put_table(score_name(scorer, pack), pa.Table.from_pylist(rows))
+
+
+def _cut_deadline_s(found: Probe) -> float:
+    """Ffmpeg has a deadline of its own; this is for all that is done with its frames."""
+    told_s = min(found.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
+    return max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * told_s)
 
 
 def _described(video: Video, found: Probe) -> Video:

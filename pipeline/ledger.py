@@ -1,23 +1,25 @@
-"""The books: every discovered video is in exactly one state, and every attempt is written down.
+"""The books: every discovered video is in exactly one state.
 
 States are computed, never stored as fate: the title rules speak first, then the commit, then the
-last attempt. An attempt is recorded before its work begins, so one that never came back is known.
+last attempt; what none of them knows of is pending. All of it is columns, so that a million videos
+are read in seconds.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from filters.titles import TitleRules
-from pipeline.outcomes import PENDING
-from shards.commits import Commit, read_commits
-from shards.records import VIDEO_SCHEMA, Video
+from pipeline.attempts import last_ends
+from pipeline.outcomes import INGESTED, PENDING
+from shards.commits import read_commits
+from shards.records import CANDIDATE_SCHEMA, VIDEO_SCHEMA, Video
 from shards.store import Store
 
 
@@ -28,97 +30,153 @@ class State(NamedTuple):
     detail: str | None
 
 
+class Ingested(NamedTuple):
+    """A video whose clips are cut: their pack, and how many they are."""
+
+    video_id: str
+    pack: str
+    clips: int
+
+
 @dataclass(frozen=True)
 class Books:
     """All discovered videos with their states.
 
     Attributes:
-        videos: by video id, sorted; with what the download taught, where there was one.
-        states: one for each video.
-        commits: of the videos that have one.
+        rows: `VIDEO_SCHEMA` with what the download taught, where there was one; besides `pack` and
+            `clips` of the ingested, and `passing`: whether a failure is worth another try. Sorted by
+            video id.
     """
 
-    videos: Mapping[str, Video]
-    states: Mapping[str, State]
-    commits: Mapping[str, Commit]
+    rows: pa.Table
 
     def counts(self) -> dict[str, int]:
         """State -> number of videos."""
-        return dict(sorted(Counter(state.state for state in self.states.values()).items()))
+        counted = pc.value_counts(self.rows["state"]).to_pylist()
+        return dict(sorted((entry["values"], entry["counts"]) for entry in counted))
 
     def in_state(self, state: str) -> list[str]:
         """The ids of the videos in a state, sorted."""
-        return [video_id for video_id, found in self.states.items() if found.state == state]
+        ids: list[str] = self._where(pc.equal(self.rows["state"], state))["video_id"].to_pylist()
+        return ids
 
-    def table(self) -> pa.Table:
+    def state(self, video_id: str) -> State:
+        """The state of one video. Raises KeyError if there is no such video."""
+        row = self._row(video_id)
+        return State(row["state"], row["detail"])
+
+    def video(self, video_id: str) -> Video:
+        """One video. Raises KeyError if there is no such video."""
+        return Video.from_row(self._row(video_id))
+
+    def ingested(self) -> list[Ingested]:
+        """The videos whose clips are cut."""
+        rows = self._where(pc.equal(self.rows["state"], INGESTED))
+        columns = (rows[name].to_pylist() for name in Ingested._fields)
+        return [Ingested(*row) for row in zip(*columns, strict=True)]
+
+    def waiting(self, retry: Collection[str] = (), only: Collection[str] = ()) -> Waiting:
+        """The videos to be tried: pending ones, and failed ones for which that makes sense.
+
+        Args:
+            retry: classes of failure to be tried again whatever the reason was.
+            only: ids of videos; the others wait. None of them named, none waits.
+        """
+        state = self.rows["state"]
+        asked = pa.array([f"failed:{failure}" for failure in retry], pa.string())
+        wanted = pc.or_(pc.or_(pc.equal(state, PENDING), self.rows["passing"]), pc.is_in(state, asked))
+        if only:
+            wanted = pc.and_(wanted, pc.is_in(self.rows["video_id"], pa.array(only, pa.string())))
+        return Waiting(self._where(wanted).select(CANDIDATE_SCHEMA.names))
+
+    def catalog(self) -> pa.Table:
         """The catalog of videos."""
-        rows = [video.as_row() | self.states[video_id]._asdict() for video_id, video in self.videos.items()]
-        return pa.Table.from_pylist(rows, schema=VIDEO_SCHEMA)
+        return self.rows.select(VIDEO_SCHEMA.names).cast(VIDEO_SCHEMA)
+
+    def _row(self, video_id: str) -> dict[str, Any]:
+        place = pc.index(self.rows["video_id"], video_id).as_py()
+        if place < 0:
+            raise KeyError(video_id)
+        row: dict[str, Any] = self.rows.slice(place, 1).to_pylist()[0]
+        return row
+
+    def _where(self, mask: pa.ChunkedArray) -> pa.Table:
+        return self.rows.filter(mask)
 
 
-def read_books(store: Store, candidates: Iterable[Video], titles: TitleRules | None, settings: str) -> Books:
-    """Read the state of every candidate from the dataset."""
-    found = {video.video_id: video for video in candidates}
-    found = dict(sorted(found.items()))
-    commits = read_commits(store, found, settings)
-    attempts = set(store.list(_FOLDER))
-    states = {}
-    for video_id, video in found.items():
-        verdict = titles.verdict(video.title, video.description) if titles else None
-        if verdict and verdict.rule:
-            matched = f"{verdict.matched!r} in the title" if verdict.matched else "no word of the list"
-            states[video_id] = State(f"rejected:{verdict.rule}", matched)
-        elif video_id in commits:
-            states[video_id] = State(commits[video_id].state, commits[video_id].detail or None)
-        else:
-            states[video_id] = _last_attempt(store, video_id, settings, attempts)
-    accepted = {v: c for v, c in commits.items() if states[v].state == c.state}
-    # The listing is what the title rules judge; the rest is known better after the download.
-    videos = {v: accepted[v].video if v in accepted else video for v, video in found.items()}
-    return Books(videos, states, accepted)
-
-
-_FOLDER = "attempts"
-
-
-def begin_attempt(store: Store, video_id: str, settings: str) -> int:
-    """Record that work on a video begins; returns the attempt's number, counted from 1."""
-    number = 1
-    while not store.create(_attempt_name(video_id, settings, number), _line({"attempt": number})):
-        number += 1
-    return number
-
-
-def end_attempt(
-    store: Store, video_id: str, settings: str, number: int, state: State, log: str | None = None
-) -> None:
-    """Record how an attempt failed; one that came to an end has a commit instead.
+class Waiting:
+    """Videos to be tried. They become objects one at a time, however many they are.
 
     Args:
-        log: what the worker said last, or the trace of a bug.
+        rows: a table of `CANDIDATE_SCHEMA`.
     """
-    end = _end_name(_attempt_name(video_id, settings, number))
-    store.create(end, _line({**state._asdict(), "log": log}))
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows.combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> Video:
+        return Video.from_row(self._rows.slice(place, 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Video]:
+        for batch in self._rows.to_batches(max_chunksize=1000):
+            yield from map(Video.from_row, batch.to_pylist())
+
+    @cached_property
+    def video_ids(self) -> list[str]:
+        """Their ids, in order."""
+        ids: list[str] = self._rows["video_id"].to_pylist()
+        return ids
 
 
-def _last_attempt(store: Store, video_id: str, settings: str, names: set[str]) -> State:
-    number = 0
-    while _attempt_name(video_id, settings, number + 1) in names:
-        number += 1
-    end = _end_name(_attempt_name(video_id, settings, number))
-    if end not in names:
-        return State(PENDING, None)
-    body = json.loads(store.read(end))
-    return State(body["state"], body["detail"])
+def read_books(store: Store, candidates: pa.Table, titles: TitleRules | None, settings: str) -> Books:
+    """Read the state of every candidate from the dataset.
+
+    Args:
+        candidates: a table of `CANDIDATE_SCHEMA`, one row a video.
+    """
+    candidates = candidates.select(CANDIDATE_SCHEMA.names).sort_by("video_id").combine_chunks()
+    judged = _title_states(candidates, titles)
+    commits = _of(candidates, read_commits(store, settings))
+    ends = _of(candidates, last_ends(store, settings))
+    by_title, committed = pc.is_valid(judged["state"]), pc.is_valid(commits["state"])
+    accepted = pc.and_(pc.invert(by_title), committed)
+    tried = pc.and_(pc.invert(pc.or_(by_title, committed)), pc.is_valid(ends["state"]))
+    columns = {}
+    for name in CANDIDATE_SCHEMA.names:
+        # The listing is what the title rules judge; the rest is known better after the download.
+        learned = pc.struct_field(commits["video"], name)
+        columns[name] = (
+            pc.if_else(accepted, learned, candidates[name]) if name != "video_id" else candidates[name]
+        )
+    columns["state"] = pc.coalesce(judged["state"], commits["state"], ends["state"], pa.scalar(PENDING))
+    columns["detail"] = pc.if_else(
+        by_title, judged["detail"], pc.if_else(committed, commits["detail"], ends["detail"])
+    )
+    columns["pack"] = pc.if_else(accepted, commits["pack"], pa.scalar(None, pa.string()))
+    columns["clips"] = pc.if_else(accepted, commits["clips"], 0)
+    columns["passing"] = pc.and_(tried, pc.fill_null(ends["passing"], fill_value=False))
+    return Books(pa.table(columns))
 
 
-def _attempt_name(video_id: str, settings: str, number: int) -> str:
-    return f"{_FOLDER}/{video_id}-{settings}-{number:04d}.json"
+def _of(candidates: pa.Table, known: pa.Table) -> pa.Table:
+    """For each candidate the first row that is known of it, or nulls."""
+    known = known.combine_chunks()
+    return known.take(pc.index_in(candidates["video_id"], value_set=known["video_id"])).combine_chunks()
 
 
-def _end_name(attempt: str) -> str:
-    return attempt.removesuffix(".json") + ".end.json"
-
-
-def _line(body: dict[str, str | int | None]) -> bytes:
-    return json.dumps(body, sort_keys=True).encode() + b"\n"
+def _title_states(candidates: pa.Table, titles: TitleRules | None) -> pa.Table:
+    states: list[str | None] = [None] * len(candidates)
+    details: list[str | None] = [None] * len(candidates)
+    if titles:
+        told = zip(candidates["title"].to_pylist(), candidates["description"].to_pylist(), strict=True)
+        for place, (title, description) in enumerate(told):
+            verdict = titles.verdict(title, description)
+            if verdict.rule:
+                states[place] = f"rejected:{verdict.rule}"
+                details[place] = (
+                    f"{verdict.matched!r} in the title" if verdict.matched else "no word of the list"
+                )
+    return pa.table({"state": pa.array(states, pa.string()), "detail": pa.array(details, pa.string())})

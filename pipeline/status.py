@@ -44,7 +44,7 @@ def read_status(store: Store) -> Status:
     """
     config = read_config(store)
     books = books_of(config)
-    committed = {video_id: commit.clips for video_id, commit in books.commits.items() if commit.clips}
+    committed = {entry.video_id: entry.clips for entry in books.ingested()}
     catalog = read_clips(store)
     decisions: dict[str, int] = {}
     decided: Counter[str] = Counter()

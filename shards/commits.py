@@ -7,13 +7,26 @@ did the same work changes nothing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from shards.errors import UserError
-from shards.records import Video
+import pyarrow as pa
+
+from shards.journal import Journal
+from shards.records import CANDIDATE_SCHEMA, Video
 from shards.store import Store
+
+COMMIT_SCHEMA = pa.schema(
+    [
+        pa.field("settings", pa.string(), nullable=False),
+        pa.field("video_id", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),
+        pa.field("pack", pa.string()),
+        pa.field("clips", pa.int64(), nullable=False),
+        pa.field("video", pa.struct(list(CANDIDATE_SCHEMA)), nullable=False),
+    ]
+)
+"""A row for each finished unit."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Commit:
         video: what is known of the video now; the download learns more than the discovery did.
         settings: hash of what shaped the clips.
         state: `ingested`, `rejected:<rule>` or `failed:<class>`.
-        detail: one line for a person.
+        detail: one line for a person, if there is something to say.
         pack: object name of the tar that holds the clips; None if there are none.
         clips: number of clips in the pack.
     """
@@ -32,14 +45,9 @@ class Commit:
     video: Video
     settings: str
     state: str
-    detail: str
+    detail: str | None
     pack: str | None
     clips: int
-
-
-def commit_name(video_id: str, settings: str) -> str:
-    """The object that holds a unit's commit."""
-    return f"commits/{video_id}-{settings}.json"
 
 
 def pack_name(video_id: str, settings: str) -> str:
@@ -49,22 +57,25 @@ def pack_name(video_id: str, settings: str) -> str:
 
 def create_commit(store: Store, commit: Commit) -> bool:
     """Record how a unit ended; False if that was recorded before."""
-    body = json.dumps(asdict(commit) | {"video": commit.video.as_row()}, sort_keys=True, indent=1)
-    return store.create(commit_name(commit.video.video_id, commit.settings), body.encode() + b"\n")
+    row = vars(commit) | {"video": commit.video.as_row(), "video_id": commit.video.video_id}
+    return commit_journal(store).create(commit_name(commit.video.video_id, commit.settings), [row])
 
 
-def read_commits(store: Store, video_ids: Iterable[str], settings: str) -> dict[str, Commit]:
-    """The commits of these videos under these settings; videos without one are left out."""
-    names = set(store.list("commits"))
-    commits = {}
-    for video_id in video_ids:
-        name = commit_name(video_id, settings)
-        if name in names:
-            try:
-                body = json.loads(store.read(name))
-                commits[video_id] = Commit(**body | {"video": Video.from_row(body["video"])})
-            except (ValueError, TypeError, KeyError) as error:
-                raise UserError(
-                    f"{store.path(name)}: is damaged ({error}); delete it, and the video is done anew"
-                ) from error
-    return commits
+def commit_name(video_id: str, settings: str) -> str:
+    """What a unit's commit is called in the journal."""
+    return f"{video_id}-{settings}"
+
+
+def commit_journal(store: Store) -> Journal:
+    """All commits of a dataset; a unit that is there twice ended as its first row says."""
+    return Journal(store, "commits", COMMIT_SCHEMA)
+
+
+def read_commits(store: Store, settings: str) -> pa.Table:
+    """The commits under these settings, as a table of `COMMIT_SCHEMA`.
+
+    Raises:
+        UserError: a commit is damaged.
+    """
+    commits = commit_journal(store).read()
+    return commits.filter(pa.compute.equal(commits["settings"], settings))

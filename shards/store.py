@@ -197,6 +197,10 @@ class Store:
         """The size of an object. Raises FileNotFoundError if there is none."""
         return self.path(name).stat().st_size
 
+    def remove(self, name: str) -> None:
+        """Take an object away; one that is not there is no matter."""
+        self.path(name).unlink(missing_ok=True)
+
     def list(self, folder: str) -> list[str]:
         """Names of the objects directly in a folder, sorted; an absent folder is an empty one."""
         path = self.path(folder)

@@ -94,12 +94,13 @@ class Operations:
         os.unlink = self._removed(os.unlink)
 
     def _name(self, path: Any) -> str | None:
-        """The place inside the folder; staged files, whose names are random, are all `.tmp/*`."""
+        """The place inside the folder; names that tell of time or chance are left out."""
         place = Path(os.path.abspath(path))  # noqa: PTH100 - lexically: links may not exist yet
         if not place.is_relative_to(self._root):
             return None
         name = place.relative_to(self._root).as_posix()
-        return ".tmp/*" if name.startswith(".tmp/") else name
+        folder = name.split("/")[0]
+        return f"{folder}/*" if folder in {".tmp", "attempts"} and folder != name else name
 
     def _tell(self, event: str) -> None:
         os.write(self._log_fd, event.encode() + b"\n")

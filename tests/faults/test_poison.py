@@ -6,15 +6,18 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.attempts import attempt_journal
 from pipeline.build import build
 from pipeline.config import BuildConfig, load_config
 from pipeline.engine.child import OneChild
 from pipeline.sources.base import Fetched
 from pipeline.sources.files import FilesSource
 from shards.records import Video
+from shards.store import Store
 from tests.faults.books import faults_in
 
 WriteBuild = Callable[..., Path]
@@ -51,7 +54,9 @@ def poisoned(config: BuildConfig, deadly: str) -> BuildConfig:
     return config.model_copy(update={"sources": (Poisoned(path=source.path, deadly=deadly),)})
 
 
-def test_a_deadly_video_is_tried_three_times_and_set_aside(write_build: WriteBuild, tmp_path: Path) -> None:
+def test_a_deadly_video_is_kept_apart_after_three_deaths_alone(
+    write_build: WriteBuild, tmp_path: Path
+) -> None:
     dataset = tmp_path / "set"
     heard = Heard()
     built = build(poisoned(load_config(write_build(dataset, "first")), "one.mp4"), OneChild(), heard)
@@ -62,13 +67,20 @@ def test_a_deadly_video_is_tried_three_times_and_set_aside(write_build: WriteBui
         "rejected:too_short": 1,
     }
     (bitten,) = built.books.in_state("failed:crashed")
-    assert built.books.videos[bitten].url.endswith("one.mp4")
-    assert "exit code -9" in (built.books.states[bitten].detail or "")
-    ends = [json.loads(path.read_bytes()) for path in (dataset / "attempts").glob(f"{bitten}-*.end.json")]
-    assert [(end["state"], end["log"]) for end in ends] == [("failed:crashed", "one.mp4 bites")] * 3
+    assert built.books.video(bitten).url.endswith("one.mp4")
+    assert "exit code -9" in (built.books.state(bitten).detail or "")
+    rows = attempt_journal(Store(str(dataset))).read().to_pylist()
+    deaths = [row for row in rows if row["event"] == "died"]
+    assert [(row["video_id"], row["log"]) for row in deaths] == [(bitten, "one.mp4 bites")] * 4
+    assert [row["alone"] for row in deaths] == [False, True, True, True]
+    assert [row["state"] for row in deaths] == ["pending"] * 3 + ["failed:crashed"]
     assert [note for note in heard.notes if note.startswith(f"{bitten}: failed:crashed")] == heard.notes
-    begun = [path for path in (dataset / "attempts").iterdir() if not path.name.endswith(".end.json")]
-    assert len(begun) == 3 + 3, "the innocent were tried once each"
+    begun = Counter(row["video_id"] for row in rows if row["event"] == "begin")
+    assert begun.pop(bitten) == 4
+    assert set(begun.values()) == {1}, "the innocent were tried once each"
+    (kept_apart,) = (dataset / "quarantine").iterdir()
+    told = json.loads(kept_apart.read_bytes())
+    assert (told["video_id"], told["said_last"], told["exit_code"]) == (bitten, "one.mp4 bites", -9)
     assert not list((dataset / "commits").glob(f"{bitten}-*"))
     assert sum(built.version.splits.values()) == 2
     assert faults_in(dataset) == []
@@ -79,7 +91,9 @@ def test_what_was_set_aside_is_ingested_once_the_poison_is_gone(
 ) -> None:
     config = load_config(write_build(tmp_path / "set", "first"))
     build(poisoned(config, "one.mp4"), OneChild(), Heard())
-    built = build(config, OneChild(), Heard())
+    again = build(config, OneChild(), Heard())
+    assert again.books.counts()["failed:crashed"] == 1, "what is kept apart is left alone until somebody asks"
+    built = build(config, OneChild(), Heard(), retry=["crashed"])
     assert built.books.counts() == {"failed:unreadable": 1, "ingested": 2, "rejected:too_short": 1}
     assert built.version.number == 2
     assert sum(built.version.splits.values()) == 3

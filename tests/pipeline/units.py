@@ -7,8 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from pipeline.engine import Part
+from shards.errors import UserError
+from tests.faults.processes import wait_until
 
 
 def double(number: int) -> int:
@@ -95,3 +100,56 @@ def chatter(number: int) -> int:
     os.write(2, b"\xff\xfe not text")
     subprocess.run(["echo", "a child to standard output"], check=True)
     return number
+
+
+def call(pair: tuple[Any, Any]) -> Any:
+    function, unit = pair
+    return function(unit)
+
+
+def refuse(message: str) -> NoReturn:
+    raise UserError(message)
+
+
+def in_two_parts(place: str) -> Generator[Part, None, tuple[int, int]]:
+    """How many were in the first part with this one, and how many in the second.
+
+    Eight wait for each other in the first; in the second each leaves its mark while it is there.
+    """
+    folder = Path(place).parent
+    Path(f"{place}.network").touch()
+    wait_until(lambda: len(list(folder.glob("*.network"))) == 8, "the others")
+    yield Part(60.0)
+    Path(f"{place}.cpu").touch()
+    together = len(list(folder.glob("*.cpu")))
+    Path(f"{place}.cpu").unlink()
+    return 8, together
+
+
+def hang_in_its_second_part(deadline_s: float) -> Generator[Part, None, None]:
+    yield Part(deadline_s)
+    signal.pause()
+
+
+def count_together(place: str) -> int:
+    Path(place).touch()
+    together = len(list(Path(place).parent.iterdir()))
+    Path(place).unlink()
+    return together
+
+
+def tell_pids_and_hang(note: str) -> None:
+    Path(note).write_text(f"{os.getpid()}\n{os.getppid()}\n")
+    signal.pause()
+
+
+def python(script: str, tmp: str) -> subprocess.CompletedProcess[str]:
+    """A script in a Python of its own."""
+    root = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": root, "TMPDIR": tmp},
+    )

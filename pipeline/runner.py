@@ -1,0 +1,299 @@
+"""The run: brings every waiting unit to its end, or says why not.
+
+A unit that takes its process along is tried again alone, and kept apart after three deaths alone: only
+then is it the culprit. What fails for a reason that may pass is tried again behind all others. What is
+lost with its node is handed to another. The innocent lose nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from pipeline.attempts import AttemptLog, deaths_alone
+from pipeline.engine import Died, Done, Engine, Expired, Lost, NotYet, Outcome, Part, Raised, Refused, Work
+from pipeline.ingest import Ended, Unit, ingest
+from pipeline.ledger import Waiting
+from pipeline.outcomes import PENDING, TRANSIENT_FAILURES
+from pipeline.progress import Progress
+from pipeline.watchdog import Watchdog
+from shards.commits import commit_journal, commit_name
+from shards.errors import UserError
+from shards.records import Video
+from shards.store import Store
+
+MAX_TRIES = 3
+"""A unit that fails for a passing reason, or dies alone, is tried so often in one run."""
+
+_MAX_TIMEOUTS = 2
+_MAX_LOSSES = 10
+_BACKOFF_S = 2.0
+_BACKOFF_GROWS = 4
+_BATCH = 16
+_COMPACT_EVERY = 1000
+
+
+class Politeness(Protocol):
+    """The budgets of sites, as `pipeline.budget.Budgets` keeps them."""
+
+    def take(self, site: str, now_s: float) -> float:
+        """0 if a video of the site may begin; else when to ask again; infinite if not in this run."""
+
+    def end(
+        self, site: str, now_s: float, *, requests: int, failure: str | None, retry_after_s: float | None
+    ) -> None:
+        """A video of the site has ended."""
+
+
+class MakeUnit(Protocol):
+    """Makes the unit of a video, and knows whose server it is on."""
+
+    def __call__(self, video: Video) -> Unit:
+        """The unit."""
+
+    def site(self, video: Video) -> str | None:
+        """The site that is asked for it; None if none is."""
+
+
+class Run:
+    """One run over waiting videos.
+
+    Args:
+        waiting: the videos.
+        make: makes their units.
+        settings: hash of what shapes the clips.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: str,
+        waiting: Waiting,
+        make: MakeUnit,
+        *,
+        engine: Engine,
+        budgets: Politeness,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._waiting = waiting
+        self._make = make
+        self._engine = engine
+        self._budgets = budgets
+        self._progress = progress
+        self._log = AttemptLog(store, settings)
+        self._watchdog = Watchdog(progress.note)
+        self._sites = [make.site(video) for video in waiting]
+        self._places = {video_id: place for place, video_id in enumerate(waiting.video_ids)}
+        self._deaths = Counter(deaths_alone(store, settings))
+        self._failed: Counter[int] = Counter()
+        self._lost: Counter[int] = Counter()
+        self._suspects: list[int] = []
+        self._again: list[int] = []
+        self._ended = 0
+
+    def bring_to_an_end(self) -> None:
+        """Ingest every waiting video.
+
+        Raises:
+            UserError: something has to be mended before anything can go on.
+        """
+        pause_s = _BACKOFF_S
+        with self._log, self._watchdog:
+            self._round(range(len(self._waiting)), alone=False)
+            while self._suspects or self._again:
+                while self._suspects:
+                    suspects, self._suspects = self._suspects, []
+                    self._round(suspects, alone=True)
+                again, self._again = self._again, []
+                if again:
+                    self._round(again, alone=False, pause_s=pause_s)
+                    pause_s *= _BACKOFF_GROWS
+
+    def _round(self, places: Iterable[int], *, alone: bool, pause_s: float = 0.0) -> None:
+        units = self._begin(_Queue(places, self._sites, self._budgets), pause_s, alone=alone)
+        for unit, outcome in self._engine.run(_INGEST, units, _first_part, alone=alone):
+            self._watchdog.ends(unit.video.video_id)
+            self._end(unit, outcome, alone=alone)
+
+    def _begin(self, queue: _Queue, pause_s: float, *, alone: bool) -> Iterator[Unit | NotYet]:
+        if pause_s:
+            yield NotYet(pause_s)
+        commits = commit_journal(self._store)
+        while queue:
+            batch: list[Unit] = []
+            wait_s = 0.0
+            while queue and not wait_s and len(batch) < _BATCH:
+                place, wait_s = queue.take()
+                if place is None:
+                    continue
+                unit = self._make(self._waiting[place])
+                if commits.exists(commit_name(unit.video.video_id, self._settings)):
+                    # Another run of the same config was faster.
+                    self._give_back(place, 0, None, None)
+                    self._count(unit.video.video_id, "done by another run")
+                else:
+                    batch.append(unit)
+            if batch:
+                self._log.begin([unit.video.video_id for unit in batch], alone=alone)
+            for unit in batch:
+                self._watchdog.begins(unit.video.video_id)
+                yield unit
+            if wait_s and queue:
+                yield NotYet(wait_s)
+        for site, count in queue.given_up.items():
+            self._progress.note(f"{site} wants to be left alone: {count} videos wait for a later run")
+
+    def _end(self, unit: Unit, outcome: Outcome[Ended], *, alone: bool) -> None:
+        video_id = unit.video.video_id
+        place = self._places[video_id]
+        match outcome:
+            case Done(ended):
+                failure = ended.state.removeprefix("failed:") if ended.state.startswith("failed:") else None
+                self._give_back(place, ended.requests, failure, ended.retry_after_s)
+                if failure in TRANSIENT_FAILURES:
+                    self._failed_for_now(place, ended.state, ended.detail, passing=ended.passing)
+                else:
+                    self._count(video_id, ended.state)
+                return
+            case Refused(message):
+                raise UserError(message)
+            case Raised(error, trace):
+                self._failed_for_now(place, "failed:bug", error, passing=False, log=trace)
+            case Expired(deadline_s):
+                detail = f"took longer than {deadline_s:.0f} s"
+                self._failed_for_now(place, "failed:timeout", detail, passing=True, tries=_MAX_TIMEOUTS)
+            case Died(exit_code, log):
+                self._died(place, exit_code, log, alone=alone)
+            case Lost(cause):
+                self._lost_with_its_node(place, cause)
+        self._give_back(place, 0, "crashed", None)
+
+    def _failed_for_now(
+        self,
+        place: int,
+        state: str,
+        detail: str | None,
+        *,
+        passing: bool,
+        log: str | None = None,
+        tries: int = MAX_TRIES,
+    ) -> None:
+        video_id = self._waiting.video_ids[place]
+        self._log.end(video_id, state, detail, passing=passing, log=log)
+        self._failed[place] += 1
+        if passing and self._failed[place] < tries:
+            self._again.append(place)
+            return
+        self._progress.note(f"{video_id}: {state}: {detail}")
+        self._count(video_id, state)
+
+    def _died(self, place: int, exit_code: int | None, log: str, *, alone: bool) -> None:
+        video_id = self._waiting.video_ids[place]
+        detail = f"its process died (exit code {exit_code})"
+        self._deaths[video_id] += alone
+        if self._deaths[video_id] < MAX_TRIES:
+            self._log.died(video_id, PENDING, f"{detail}; to be tried alone", alone=alone, log=log)
+            self._suspects.append(place)
+            return
+        detail += f", {MAX_TRIES} times with nothing else at work; kept apart"
+        self._log.died(video_id, "failed:crashed", detail, alone=alone, log=log)
+        name = quarantine_name(video_id, self._settings)
+        self._store.put(name, _quarantine(self._store, video_id, exit_code, log))
+        self._progress.note(f"{video_id}: failed:crashed: {detail}; {name} says what it said last")
+        self._count(video_id, "failed:crashed")
+
+    def _lost_with_its_node(self, place: int, cause: str) -> None:
+        self._lost[place] += 1
+        if self._lost[place] >= _MAX_LOSSES:
+            detail = f"lost with its node {_MAX_LOSSES} times, last: {cause}"
+            self._failed_for_now(place, "failed:crashed", detail, passing=True, tries=0)
+        elif "OutOfMemory" in cause:
+            self._suspects.append(place)
+        else:
+            self._again.append(place)
+
+    def _give_back(self, place: int, requests: int, failure: str | None, retry_after_s: float | None) -> None:
+        if site := self._sites[place]:
+            self._budgets.end(
+                site, time.time(), requests=requests, failure=failure, retry_after_s=retry_after_s
+            )
+
+    def _count(self, video_id: str, state: str) -> None:
+        self._ended += 1
+        self._progress.step("ingest", self._ended, len(self._waiting), f"{video_id}: {state}")
+        if self._ended % _COMPACT_EVERY == 0:
+            commit_journal(self._store).compact()
+
+
+_INGEST: Work[Unit, Ended] = ingest
+
+
+class _Queue:
+    """What is to begin, a line for each site; those that need no site are always next."""
+
+    def __init__(self, places: Iterable[int], sites: Sequence[str | None], budgets: Politeness) -> None:
+        self._lines: dict[str | None, deque[int]] = {}
+        for place in places:
+            self._lines.setdefault(sites[place], deque()).append(place)
+        self._budgets = budgets
+        self.given_up: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def take(self) -> tuple[int | None, float]:
+        """The next place, or None and for how long there is none."""
+        waits_s = []
+        for site in sorted(self._lines, key=lambda site: site or ""):
+            wait_s = self._budgets.take(site, time.time()) if site else 0.0
+            if not wait_s:
+                line = self._lines[site]
+                place = line.popleft()
+                if not line:
+                    del self._lines[site]
+                return place, 0.0
+            if site and wait_s == float("inf"):
+                self.given_up[site] += len(self._lines.pop(site))
+            else:
+                waits_s.append(wait_s)
+        return None, min(waits_s, default=0.0)
+
+
+def quarantine_name(video_id: str, settings: str) -> str:
+    """The object that tells of a video which is kept apart."""
+    return f"quarantine/{video_id}-{settings}.json"
+
+
+def _quarantine(store: Store, video_id: str, exit_code: int | None, log: str) -> bytes:
+    config = shlex.quote(str(store.path("config.json")))
+    body = {
+        "video_id": video_id,
+        "exit_code": exit_code,
+        "said_last": log,
+        "reproduce": f"genieset ingest {config} --only {video_id} --retry crashed",
+    }
+    return json.dumps(body, indent=1).encode() + b"\n"
+
+
+_MIN_DEADLINE_S = 1800.0
+_DEADLINE_PER_SOURCE_S = 2.0
+_UNKNOWN_DURATION_S = 12 * 3600.0
+_MAX_DURATION_S = 24 * 3600.0
+
+# What a modest rendition takes up: 1.2 Mbit/s is much for 360 rows.
+_SCRATCH_BYTES_PER_S = 150_000
+
+
+def _first_part(unit: Unit) -> Part:
+    """To fetch a video and to look at it; the cut has a part of its own."""
+    told_s = min(unit.video.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
+    deadline_s = max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * told_s)
+    if unit.remote:
+        return Part(deadline_s, "network", int(told_s * _SCRATCH_BYTES_PER_S))
+    return Part(deadline_s)
