@@ -214,7 +214,9 @@ def ffmpeg_binary(which: Literal["bundled", "system"]) -> str:
         UserError: the system's was asked for and there is none.
     """
     if which == "bundled":
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
+        # Found by its place: `get_ffmpeg_exe` would run it to see whether it does.
+        (bundled,) = Path(imageio_ffmpeg.__file__).parent.glob("binaries/ffmpeg-*")
+        return str(bundled)
     binary = shutil.which("ffmpeg")
     if binary is None:
         raise UserError("frame.ffmpeg: no ffmpeg on the PATH; install one or set it to 'bundled'")

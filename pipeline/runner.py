@@ -156,7 +156,10 @@ class Run:
             case Done(ended):
                 failure = ended.state.removeprefix("failed:") if ended.state.startswith("failed:") else None
                 self._give_back(place, ended.requests, failure, ended.retry_after_s)
-                if failure in TRANSIENT_FAILURES:
+                if failure == "crashed":
+                    # What it had started for its work died: ffmpeg, or the downloader.
+                    self._died(place, ended.detail or "", "", alone=alone)
+                elif failure in TRANSIENT_FAILURES:
                     self._failed_for_now(place, ended.state, ended.detail, passing=ended.passing)
                 else:
                     self._count(video_id, ended.state)
@@ -169,7 +172,7 @@ class Run:
                 detail = f"took longer than {deadline_s:.0f} s"
                 self._failed_for_now(place, "failed:timeout", detail, passing=True, tries=_MAX_TIMEOUTS)
             case Died(exit_code, log):
-                self._died(place, exit_code, log, alone=alone)
+                self._died(place, f"its process died (exit code {exit_code})", log, alone=alone)
             case Lost(cause):
                 self._lost_with_its_node(place, cause)
         self._give_back(place, 0, "crashed", None)
@@ -193,9 +196,8 @@ class Run:
         self._progress.note(f"{video_id}: {state}: {detail}")
         self._count(video_id, state)
 
-    def _died(self, place: int, exit_code: int | None, log: str, *, alone: bool) -> None:
+    def _died(self, place: int, detail: str, log: str, *, alone: bool) -> None:
         video_id = self._waiting.video_ids[place]
-        detail = f"its process died (exit code {exit_code})"
         self._deaths[video_id] += alone
         if self._deaths[video_id] < MAX_TRIES:
             self._log.died(video_id, PENDING, f"{detail}; to be tried alone", alone=alone, log=log)
@@ -204,7 +206,7 @@ class Run:
         detail += f", {MAX_TRIES} times with nothing else at work; kept apart"
         self._log.died(video_id, "failed:crashed", detail, alone=alone, log=log)
         name = quarantine_name(video_id, self._settings)
-        self._store.put(name, _quarantine(self._store, video_id, exit_code, log))
+        self._store.put(name, _quarantine(self._store, video_id, detail, log))
         self._progress.note(f"{video_id}: failed:crashed: {detail}; {name} says what it said last")
         self._count(video_id, "failed:crashed")
 
@@ -270,11 +272,11 @@ def quarantine_name(video_id: str, settings: str) -> str:
     return f"quarantine/{video_id}-{settings}.json"
 
 
-def _quarantine(store: Store, video_id: str, exit_code: int | None, log: str) -> bytes:
+def _quarantine(store: Store, video_id: str, detail: str, log: str) -> bytes:
     config = shlex.quote(str(store.path("config.json")))
     body = {
         "video_id": video_id,
-        "exit_code": exit_code,
+        "detail": detail,
         "said_last": log,
         "reproduce": f"genieset ingest {config} --only {video_id} --retry crashed",
     }

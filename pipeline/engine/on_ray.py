@@ -17,8 +17,11 @@ import functools
 import logging
 import os
 import pickle
-import shutil
+import select
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +33,7 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.engine import Lost, NotYet, Outcome, Part, Work
+from pipeline.engine import Lost, NotYet, Outcome, Part, Work, guard
 from pipeline.engine.child import Child
 from pipeline.engine.places import Places
 from pipeline.scratch import private_folder
@@ -62,22 +65,38 @@ def local_engine(jobs: int) -> Iterator[RayEngine]:
     Args:
         jobs: how many units may be cut at once, >= 1.
     """
-    folder = Path(tempfile.mkdtemp(prefix="genieset-ray-", dir=_short_temporary_folder()))
-    try:
-        ray.init(
-            num_cpus=jobs,
-            object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            namespace=_NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-            _node_ip_address="127.0.0.1",
-        )
-        yield RayEngine(folder)
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix="genieset-ray-", dir=_short_temporary_folder())
+    with _guarded(folder):
+        try:
+            ray.init(
+                num_cpus=jobs,
+                object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                namespace=_NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
+            # What this process starts besides is not Ray's.
+            del os.environ[guard.MARK]
+            yield RayEngine(Path(folder))
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _guarded(folder: str) -> Iterator[None]:
+    """Whatever is started inside of this and marked ends with it, also when this process is killed."""
+    command = [sys.executable, "-I", "-S", guard.__file__, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watching:
+        os.environ[guard.MARK] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(guard.MARK, None)
+            assert watching.stdin
+            watching.stdin.close()
 
 
 @contextmanager
@@ -276,7 +295,16 @@ def _places(temporary: Path | None) -> Places:
 
 @functools.lru_cache(maxsize=1)
 def _child(devices: str) -> Child:  # noqa: ARG001 - a child sees the devices it was started with
+    threading.Thread(target=_follow_raylet_into_death, daemon=True).start()
     return Child()
+
+
+def _follow_raylet_into_death() -> None:
+    """A worker whose raylet was killed would go on with its unit for minutes; what it starts follows it."""
+    raylet = os.getppid()
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(raylet)], [], [])
+    os._exit(1)
 
 
 class _Shared:

@@ -12,12 +12,12 @@ PATIENCE_S = 60.0
 _LOOK_EVERY_S = 0.005
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str | Callable[[], str]) -> None:
     """Look until the condition holds; a test that waits in vain says for what."""
     ends_s = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > ends_s:
-            raise AssertionError(f"waited {PATIENCE_S:g} s in vain: {what}")
+            raise AssertionError(f"waited {PATIENCE_S:g} s in vain: {what() if callable(what) else what}")
         time.sleep(_LOOK_EVERY_S)
 
 
@@ -49,3 +49,16 @@ def _processes() -> Iterator[tuple[int, str, str, int]]:
             name, _, rest = text.partition("(")[2].rpartition(")")
             state, _, _, session = rest.split()[:4]
             yield int(folder.name), name, state, int(session)
+
+
+def marked(mark: str) -> dict[int, str]:
+    """The living processes in whose environment a text stands, in whatever session: id -> name."""
+    found = {}
+    for pid, name, state, _ in _processes():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if state not in "ZX" and mark.encode() in environment:
+            found[pid] = name
+    return found
