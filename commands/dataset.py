@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,18 +17,32 @@ if TYPE_CHECKING:
     from pipeline.status import Status
 
 
-def status(dataset: Dataset, as_json: Json = False) -> None:
+def status(
+    dataset: Dataset,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until nothing is pending.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
+    as_json: Json = False,
+) -> None:
     """The books: how every video and every clip ended."""
+    from pipeline.outcomes import PENDING
     from pipeline.status import read_status
     from shards.store import Store
 
-    found = read_status(Store(dataset))
-    if as_json:
-        screen.print_json(asdict(found))
-    else:
-        screen.print_counts("videos", found.videos)
-        screen.print_counts("clips", found.clips)
-        screen.say(_status_line(found))
+    store = Store(dataset)
+    found = read_status(store)
+    while True:
+        if as_json:
+            screen.print_json(asdict(found))
+        else:
+            screen.print_counts("videos", found.videos)
+            screen.print_counts("clips", found.clips)
+            screen.say(_status_line(found))
+        if not watch or not found.videos.get(PENDING):
+            break
+        before = found
+        while found == before:
+            time.sleep(every_s)
+            found = read_status(store)
     if not found.balanced:
         raise typer.Exit(1)
 

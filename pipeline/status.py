@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.build import books_of, read_config
+from pipeline.config import BuildConfig
 from pipeline.curate import SETTINGS_KEY
-from shards.catalog import read_clips
+from shards.catalog import CLIPS, CURATED
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 
@@ -44,19 +44,19 @@ def read_status(store: Store) -> Status:
     """
     config = read_config(store)
     books = books_of(config)
-    committed = {entry.video_id: entry.clips for entry in books.ingested()}
-    catalog = read_clips(store)
-    decisions: dict[str, int] = {}
-    decided: Counter[str] = Counter()
-    # Of a catalog from other settings, or of videos that the titles reject now, nothing is decided.
-    if (
-        catalog is not None
-        and (catalog.schema.metadata or {}).get(SETTINGS_KEY) == config.settings_hash.encode()
-    ):
-        counted = catalog.filter(pc.is_in(catalog["video_id"], pa.array(committed, pa.string())))
-        decisions = count_decisions(counted)
-        decided = Counter(counted["video_id"].to_pylist())
-    undecided = sum(count for video_id, count in committed.items() if video_id not in decided)
+    ingested = books.ingested()
+    committed = pa.table(
+        {
+            "video_id": pa.array([entry.video_id for entry in ingested], pa.string()),
+            "clips": pa.array([entry.clips for entry in ingested], pa.int64()),
+        }
+    )
+    decided = _decided(store, config, committed["video_id"])
+    decisions = count_decisions(decided)
+    counted = decided.group_by("video_id").aggregate([([], "count_all")])
+    place = pc.index_in(committed["video_id"], value_set=counted["video_id"])
+    counts = counted["count_all"].take(place)
+    undecided = pc.sum(committed["clips"].filter(pc.is_null(counts))).as_py()
     if undecided:
         decisions[UNDECIDED] = undecided
     version = read_version(store) if list_versions(store) else None
@@ -66,10 +66,23 @@ def read_status(store: Store) -> Status:
         clips=decisions,
         shards=len(shards),
         bytes=sum(shard.bytes for shard in shards),
-        balanced=all(committed[video_id] == count for video_id, count in decided.items()),
+        balanced=pc.all(pc.equal(committed["clips"], counts)).as_py() is not False,
     )
+
+
+def _decided(store: Store, config: BuildConfig, video_ids: pa.ChunkedArray) -> pa.Table:
+    """Video and decision of each clip that was decided on."""
+    nothing = pa.table({"video_id": pa.array([], pa.string()), "decision": pa.array([], pa.string())})
+    if not store.exists(CURATED[CLIPS]):
+        return nothing
+    clips = store.read_table(CURATED[CLIPS], columns=nothing.column_names)
+    # Of a catalog from other settings, or of videos that the titles reject now, nothing is decided.
+    if (clips.schema.metadata or {}).get(SETTINGS_KEY) != config.settings_hash.encode():
+        return nothing
+    return clips.filter(pc.is_in(clips["video_id"], value_set=video_ids.combine_chunks()))
 
 
 def count_decisions(clips: pa.Table) -> dict[str, int]:
     """Decision -> number of clips."""
-    return dict(sorted(Counter(clips["decision"].to_pylist()).items()))
+    counted = pc.value_counts(clips["decision"]).to_pylist()
+    return dict(sorted((entry["values"], entry["counts"]) for entry in counted))
