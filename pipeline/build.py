@@ -164,9 +164,9 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
     return publish_selection(store, selection, books_of(config).catalog(), config.recipe, engine, on_shard)
 
 
-def books_of(config: BuildConfig) -> Books:
+def books_of(config: BuildConfig, store: Store | None = None) -> Books:
     """The state of every video that was discovered for this config."""
-    store = Store(config.dataset)
+    store = store or Store(config.dataset)
     found = candidates.read_table(store, config.sources)
     return read_books(store, found, config.titles, config.settings_hash)
 

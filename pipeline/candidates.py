@@ -63,3 +63,8 @@ def read_table(store: Store, sources: Iterable[Source]) -> pa.Table:
     """Every video found so far, as a table of `CANDIDATE_SCHEMA`."""
     rows = [video.as_row() for video in read_candidates(store, sources)]
     return pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA)
+
+
+def write_table(store: Store, source: Source, table: pa.Table) -> None:
+    """Replace what is known of a source."""
+    store.put_table(_table_name(source), table)

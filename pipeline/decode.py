@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -90,7 +91,9 @@ def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple
             if expired.is_set():
                 raise Failed("timeout", f"decoding took longer than {deadline_s:.0f} s")
             if code < 0:
-                raise Failed("crashed", f"ffmpeg died of signal {-code}: {_said(log)[-1]}")
+                # ffmpeg has a limit of memory, at which it aborts: a SIGKILL comes from outside.
+                killed = code == -signal.SIGKILL
+                raise Failed("crashed", f"ffmpeg died of signal {-code}: {_said(log)[-1]}", passing=killed)
             if not decoded:
                 raise Failed("unreadable", f"no frame could be decoded: {_said(log)[0]}")
         finally:

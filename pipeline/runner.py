@@ -1,7 +1,7 @@
 """The run: brings every waiting unit to its end, or says why not.
 
 A unit that takes its process along is tried again alone, and kept apart after three deaths alone: only
-then is it the culprit. What fails for a reason that may pass is tried again behind all others. What is
+then is it the culprit. A process that was killed from outside says less, and it takes more of them. What fails for a reason that may pass is tried again behind all others. What is
 lost with its node is handed to another. The innocent lose nothing.
 """
 
@@ -31,6 +31,7 @@ MAX_TRIES = 3
 
 _MAX_TIMEOUTS = 2
 _MAX_LOSSES = 10
+"""What happens to a unit from outside is borne so often in one run."""
 _BACKOFF_S = 2.0
 _BACKOFF_GROWS = 4
 _BATCH = 16
@@ -158,7 +159,7 @@ class Run:
                 self._give_back(place, ended.requests, failure, ended.retry_after_s)
                 if failure == "crashed":
                     # What it had started for its work died: ffmpeg, or the downloader.
-                    self._died(place, ended.detail or "", "", alone=alone)
+                    self._died(place, ended.detail or "", "", alone=alone, from_outside=ended.passing)
                 elif failure in TRANSIENT_FAILURES:
                     self._failed_for_now(place, ended.state, ended.detail, passing=ended.passing)
                 else:
@@ -171,8 +172,9 @@ class Run:
             case Expired(deadline_s):
                 detail = f"took longer than {deadline_s:.0f} s"
                 self._failed_for_now(place, "failed:timeout", detail, passing=True, tries=_MAX_TIMEOUTS)
-            case Died(exit_code, log):
-                self._died(place, f"its process died (exit code {exit_code})", log, alone=alone)
+            case Died(exit_code=exit_code, log=log):
+                detail = f"its process died (exit code {exit_code})"
+                self._died(place, detail, log, alone=alone, from_outside=outcome.from_outside)
             case Lost(cause):
                 self._lost_with_its_node(place, cause)
         self._give_back(place, 0, "crashed", None)
@@ -196,14 +198,18 @@ class Run:
         self._progress.note(f"{video_id}: {state}: {detail}")
         self._count(video_id, state)
 
-    def _died(self, place: int, detail: str, log: str, *, alone: bool) -> None:
+    def _died(self, place: int, detail: str, log: str, *, alone: bool, from_outside: bool) -> None:
         video_id = self._waiting.video_ids[place]
-        self._deaths[video_id] += alone
-        if self._deaths[video_id] < MAX_TRIES:
-            self._log.died(video_id, PENDING, f"{detail}; to be tried alone", alone=alone, log=log)
+        self._deaths[video_id] += alone and not from_outside
+        self._lost[place] += from_outside
+        if self._deaths[video_id] < MAX_TRIES and self._lost[place] < _MAX_LOSSES:
+            self._log.died(
+                video_id, PENDING, f"{detail}; to be tried alone", alone=alone and not from_outside, log=log
+            )
             self._suspects.append(place)
             return
-        detail += f", {MAX_TRIES} times with nothing else at work; kept apart"
+        times = self._lost[place] if from_outside else self._deaths[video_id]
+        detail += f", {times} times; kept apart"
         self._log.died(video_id, "failed:crashed", detail, alone=alone, log=log)
         name = quarantine_name(video_id, self._settings)
         self._store.put(name, _quarantine(self._store, video_id, detail, log))

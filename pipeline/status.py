@@ -43,7 +43,7 @@ def read_status(store: Store) -> Status:
         UserError: no build ever began there.
     """
     config = read_config(store)
-    books = books_of(config)
+    books = books_of(config, store)
     ingested = books.ingested()
     committed = pa.table(
         {

@@ -38,7 +38,7 @@ class Video:
 
     def as_row(self) -> dict[str, Any]:
         """A row of `VIDEO_SCHEMA` (less state and detail, which the ledger knows)."""
-        return asdict(self) | {"found_at": list(self.found_at)}
+        return vars(self) | {"found_at": list(self.found_at)}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Video:

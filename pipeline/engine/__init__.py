@@ -12,6 +12,7 @@ only then does the part's clock start.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
@@ -68,10 +69,22 @@ class Refused:
 
 @dataclass(frozen=True)
 class Died:
-    """The process died under the function, on a node that lives on."""
+    """The process died under the function, on a node that lives on.
+
+    Attributes:
+        exit_code: negative for a signal; None if the process only hung up.
+        log: what it said last.
+        out_of_memory: whether the kernel killed for want of memory on its node meanwhile.
+    """
 
     exit_code: int | None
     log: str
+    out_of_memory: bool = False
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether somebody else did it: work may crash, abort or exhaust memory, but it does not SIGKILL."""
+        return self.exit_code == -signal.SIGKILL and not self.out_of_memory
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pipeline.engine import Died, Expired, NotYet, Outcome, Part, Raised, Refused, Work
@@ -134,6 +135,7 @@ class _Process:
     def begin(self, function: Work[T, R], unit: T, deadline_s: float) -> Outcome[R] | Part:
         self.calls += 1
         self._said_before = os.fstat(self._log.fileno()).st_size
+        self._oom_kills_before = _oom_kills()
         try:
             call = pickle.dumps((function, unit))
         except Exception as error:
@@ -167,7 +169,9 @@ class _Process:
                     return Expired(deadline_s)
             answer = self._pipe.recv_bytes()
         except (OSError, EOFError):
-            return Died(self._exit_code(), self._tail(self._said_before))
+            return Died(
+                self._exit_code(), self._tail(self._said_before), _oom_kills() > self._oom_kills_before
+            )
         try:
             return pickle.loads(answer)  # noqa: S301 - from a process of our own
         except Exception as error:
@@ -185,6 +189,12 @@ class _Process:
         size = os.fstat(self._log.fileno()).st_size
         tail = os.pread(self._log.fileno(), _LOG_TAIL_BYTES, max(start, size - _LOG_TAIL_BYTES))
         return tail.decode(errors="replace").strip()
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory, in whatever group (proc_vmstat(5))."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def raised(error: Exception) -> Raised | Refused:

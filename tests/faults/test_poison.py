@@ -27,11 +27,12 @@ class Poisoned(FilesSource):
     """Files, one of which is deadly to touch."""
 
     deadly: str
+    by: int = signal.SIGABRT
 
     def fetch(self, video: Video, folder: Path) -> Fetched:
         if Path(video.url).name == self.deadly:
             sys.stderr.write(f"{self.deadly} bites\n")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.by)
         return super().fetch(video, folder)
 
 
@@ -48,10 +49,10 @@ class Heard:
         self.notes.append(message)
 
 
-def poisoned(config: BuildConfig, deadly: str) -> BuildConfig:
+def poisoned(config: BuildConfig, deadly: str, by: int = signal.SIGABRT) -> BuildConfig:
     (source,) = config.sources
     assert isinstance(source, FilesSource)
-    return config.model_copy(update={"sources": (Poisoned(path=source.path, deadly=deadly),)})
+    return config.model_copy(update={"sources": (Poisoned(path=source.path, deadly=deadly, by=by),)})
 
 
 def test_a_deadly_video_is_kept_apart_after_three_deaths_alone(
@@ -68,7 +69,7 @@ def test_a_deadly_video_is_kept_apart_after_three_deaths_alone(
     }
     (bitten,) = built.books.in_state("failed:crashed")
     assert built.books.video(bitten).url.endswith("one.mp4")
-    assert "exit code -9" in (built.books.state(bitten).detail or "")
+    assert "exit code -6" in (built.books.state(bitten).detail or "")
     rows = attempt_journal(Store(str(dataset))).read().to_pylist()
     deaths = [row for row in rows if row["event"] == "died"]
     assert [(row["video_id"], row["log"]) for row in deaths] == [(bitten, "one.mp4 bites")] * 4
@@ -81,7 +82,7 @@ def test_a_deadly_video_is_kept_apart_after_three_deaths_alone(
     (kept_apart,) = (dataset / "quarantine").iterdir()
     told = json.loads(kept_apart.read_bytes())
     assert (told["video_id"], told["said_last"]) == (bitten, "one.mp4 bites")
-    assert "exit code -9" in told["detail"]
+    assert "exit code -6" in told["detail"]
     assert not list((dataset / "commits").glob(f"{bitten}-*"))
     assert sum(built.version.splits.values()) == 2
     assert faults_in(dataset) == []
@@ -99,3 +100,11 @@ def test_what_was_set_aside_is_ingested_once_the_poison_is_gone(
     assert built.version.number == 2
     assert sum(built.version.splits.values()) == 3
     assert faults_in(tmp_path / "set") == []
+
+
+def test_what_is_killed_from_outside_is_borne_with_longer(write_build: WriteBuild, tmp_path: Path) -> None:
+    config = poisoned(load_config(write_build(tmp_path / "set", "first")), "one.mp4", by=signal.SIGKILL)
+    built = build(config, OneChild(), Heard())
+    assert built.books.counts()["failed:crashed"] == 1
+    rows = attempt_journal(Store(str(tmp_path / "set"))).read().to_pylist()
+    assert [row["state"] for row in rows if row["event"] == "died"] == ["pending"] * 9 + ["failed:crashed"]
