@@ -51,6 +51,9 @@ _NETWORK_PER_CORE = 4
 # The smallest store that Ray accepts is 75 MiB; nothing large goes through it.
 _LOCAL_OBJECT_STORE_BYTES = 100 * 2**20
 
+# Of the 107 characters that a socket's name may have, Ray and the name of the folder take 85.
+_MAX_FOLDER_CHARS = 20
+
 _LOOK_EVERY_S = 1.0
 _LOOK_AT_NODES_EVERY_S = 5.0
 
@@ -344,4 +347,4 @@ class _SharedProxy:
 def _short_temporary_folder() -> str:
     """Ray puts sockets below it, whose names the kernel limits to 107 characters."""
     chosen = tempfile.gettempdir()
-    return chosen if len(chosen) <= 30 else "/tmp"  # noqa: S108 - mkdtemp makes a private folder there
+    return chosen if len(chosen) <= _MAX_FOLDER_CHARS else "/tmp"  # noqa: S108 - mkdtemp makes a private folder there
