@@ -40,22 +40,41 @@ class CutClip:
     unique_frames: int
 
 
-def cut(path: Path, probe: Probe, settings: FrameSettings) -> Iterator[CutClip]:
+@dataclass
+class CutReport:
+    """What did not become clips, counted while a source is cut.
+
+    Attributes:
+        dropped_frames: frames on the 10-fps grid in a run too short for a clip: at the end, or
+            before a gap in time.
+    """
+
+    dropped_frames: int = 0
+
+
+def cut(
+    path: Path, probe: Probe, settings: FrameSettings, report: CutReport | None = None
+) -> Iterator[CutClip]:
     """Cut a source into clips of exactly 160 frames; a shorter rest is left out.
 
     Memory is bounded by one clip, whatever the length of the source. Closing the iterator ends
     ffmpeg.
+
+    Args:
+        report: is told of each rest that is left out.
 
     Raises:
         Failed: no frame could be decoded (`unreadable`), ffmpeg died (`crashed`) or took too long
             (`timeout`).
     """
     room, before = bytearray(CLIP_FRAMES * PICTURE_BYTES), b""
+    report = report or CutReport()
     first = filled = unique = 0
     with closing(decode(path, probe, settings)) as timed:
         for slot, picture in _on_grid(timed, 1 / probe.fps if probe.fps else 0):
             if filled and slot != first + filled:
                 # A gap in time ends the clip; the next one begins behind it.
+                report.dropped_frames += filled
                 filled = 0
             if not filled:
                 first, unique = slot, 1
@@ -66,6 +85,7 @@ def cut(path: Path, probe: Probe, settings: FrameSettings) -> Iterator[CutClip]:
             if filled == CLIP_FRAMES:
                 yield CutClip(first, _frames(room), unique)
                 filled, room = 0, bytearray(CLIP_FRAMES * PICTURE_BYTES)
+    report.dropped_frames += filled
 
 
 def _frames(pictures: bytearray) -> Frames:

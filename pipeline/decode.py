@@ -133,7 +133,7 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
             f"iw*{x}/{probe.width}",
             f"ih*{y}/{probe.height}",
         )
-    picture = _to_bt601(picture, probe, *place.scaled)
+    picture = to_bt601(picture, probe, *place.scaled)
     if probe.upside_down:
         picture = picture.filter("vflip")
     for turn in _TURNS[probe.rotation_deg]:
@@ -163,7 +163,7 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
     return list(ffmpeg.compile(output, cmd=ffmpeg_binary(settings.ffmpeg)))
 
 
-def _to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
+def to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
     """Scale, and bring the colours to 8 bits of BT.601 limited range.
 
     The scaler keeps the matrix: changing it too, it would go by way of RGB, which costs as much as

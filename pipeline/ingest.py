@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from filters.base import ClipFrames, load_scorers, measure, scorer_folder
-from pipeline.cut import cut
+from pipeline.cut import CutReport, cut
 from pipeline.frame import FrameSettings, geometry
 from pipeline.outcomes import FINAL_FAILURES, INGESTED, Failed, Rejected
 from pipeline.probe import Probe, probe
@@ -52,11 +52,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a unit ended: its state, one line, and how many clips came of it."""
+    """How a unit ended: its state, one line, and how many clips came of it.
+
+    Attributes:
+        dropped_frames: frames of 10 a second that are in no clip, since none is so short.
+    """
 
     state: str
     detail: str
     clips: int = 0
+    dropped_frames: int = 0
 
 
 def ingest(unit: Unit) -> Ended:
@@ -117,9 +122,10 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
     scorers = load_scorers(unit.scorers)
     scores: Scores = {scorer: [] for scorer in unit.scorers}
     box = geometry(found, unit.frame.fit).box
+    report = CutReport()
     with store.stage() as staged:
         with ClipTarWriter(staged.file) as tar:
-            for piece in cut(path, found, unit.frame):
+            for piece in cut(path, found, unit.frame, report):
                 encoded = encode_clip(piece.frames)
                 clip = Clip(
                     key=clip_key(video_id, piece.first_frame),
@@ -138,7 +144,7 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
         staged.publish(name)
     store.put_table(index_name(name), tar.index())
     _write_scores(store, name, scores)
-    return Ended(INGESTED, "", len(tar.placed))
+    return Ended(INGESTED, "", len(tar.placed), report.dropped_frames)
 
 
 def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:

@@ -42,7 +42,7 @@ Frames = npt.NDArray[np.uint8]
 _SMPTE170M = 6
 _LIMITED_RANGE = 1
 
-_X264 = {
+X264 = {
     "preset": "veryfast",
     "tune": "fastdecode",
     "crf": "20",
@@ -183,7 +183,7 @@ class PacketDecoder:
             raise CodecError(f"packet {len(pictures)} does not decode: {error}") from error
         finally:
             self._context.flush_buffers()
-        if len(pictures) != len(packets):
+        if not pictures or len(pictures) != len(packets):
             raise CodecError(f"{len(pictures)} frames in {len(packets)} packets")
         return _stack(pictures)
 
@@ -191,6 +191,8 @@ class PacketDecoder:
 def _stack(pictures: Sequence[VideoFrame]) -> Frames:
     """Decoded pictures as one array; three times as fast as PyAV's array of each, and a stack of them."""
     width, height = pictures[0].width, pictures[0].height
+    if width % 2 or height % 2:
+        raise CodecError(f"frames of {width}x{height}; clips have an even width and height")
     frames = np.empty((len(pictures), height * 3 // 2, width), np.uint8)
     luma = frames[:, :height]
     chroma = frames[:, height:].reshape(len(pictures), 2, height // 2, width // 2)
@@ -208,7 +210,7 @@ def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:
     rows, width = picture.shape
     if rows % 3 or width % 2:
         raise ValueError(f"not an I420 picture of even height and width: {picture.shape}")
-    stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=_X264))
+    stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=X264))
     stream.width, stream.height, stream.pix_fmt = width, rows * 2 // 3, "yuv420p"
     context = stream.codec_context
     context.thread_count = 1
