@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import building, dataset, screen, training
+from commands import benching, building, dataset, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -33,6 +33,12 @@ for command in (
 train_app = typer.Typer(no_args_is_help=True, help="Train a model of Genie on a published dataset.")
 train_app.command("tokenizer")(training.train_tokenizer)
 app.add_typer(train_app, name="train")
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure how fast it is, against floors and peers.")
+bench_app.command("cut")(benching.bench_cut)
+bench_app.command("engine")(benching.bench_engine)
+bench_app.command("ledger")(benching.bench_ledger)
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

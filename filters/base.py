@@ -50,7 +50,9 @@ class ClipFrames:
         before, after = self.luma[:-1], self.luma[1:]
         # Unsigned bytes: the difference of the larger and the smaller never wraps.
         change = np.maximum(before, after) - np.minimum(before, after)
-        mean: npt.NDArray[np.float64] = change.mean(axis=(1, 2), dtype=np.float64)
+        # A sum of whole numbers is exact, and faster than numpy's mean.
+        total = change.sum(axis=(1, 2), dtype=np.uint32)
+        mean: npt.NDArray[np.float64] = total / self.luma[0].size
         return mean / 255.0
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode import EARLY_SLOTS, Picture, decode
+from pipeline.decode import EARLY_SLOTS, PICTURE_BYTES, decode
 from pipeline.frame import FrameSettings
 from pipeline.probe import MAX_GAP_S, Probe
 from shards.codec import CLIP_FPS, CLIP_FRAMES, HEIGHT_PX, WIDTH_PX, Frames
 
-CUT_VERSION = 1
+CUT_VERSION = 2
 """Raised whenever the same source would become other frames: packs of another version are cut anew."""
 
 # The time stamps that come back through the pipe are rounded once more, to 1/90000 s.
@@ -40,39 +40,59 @@ class CutClip:
     unique_frames: int
 
 
-def cut(path: Path, probe: Probe, settings: FrameSettings) -> Iterator[CutClip]:
+@dataclass
+class CutReport:
+    """What did not become clips, counted while a source is cut.
+
+    Attributes:
+        dropped_frames: frames on the 10-fps grid in a run too short for a clip: at the end, or
+            before a gap in time.
+    """
+
+    dropped_frames: int = 0
+
+
+def cut(
+    path: Path, probe: Probe, settings: FrameSettings, report: CutReport | None = None
+) -> Iterator[CutClip]:
     """Cut a source into clips of exactly 160 frames; a shorter rest is left out.
 
     Memory is bounded by one clip, whatever the length of the source. Closing the iterator ends
     ffmpeg.
 
+    Args:
+        report: is told of each rest that is left out.
+
     Raises:
         Failed: no frame could be decoded (`unreadable`), ffmpeg died (`crashed`) or took too long
             (`timeout`).
     """
-    frames = _room()
+    room, before = bytearray(CLIP_FRAMES * PICTURE_BYTES), b""
+    report = report or CutReport()
     first = filled = unique = 0
     with closing(decode(path, probe, settings)) as timed:
         for slot, picture in _on_grid(timed, 1 / probe.fps if probe.fps else 0):
             if filled and slot != first + filled:
                 # A gap in time ends the clip; the next one begins behind it.
+                report.dropped_frames += filled
                 filled = 0
             if not filled:
                 first, unique = slot, 1
-            elif not np.array_equal(picture, frames[filled - 1]):
+            elif picture != before:
                 unique += 1
-            frames[filled] = picture
+            room[filled * PICTURE_BYTES : (filled + 1) * PICTURE_BYTES] = before = picture
             filled += 1
             if filled == CLIP_FRAMES:
-                yield CutClip(first, frames, unique)
-                filled, frames = 0, _room()
+                yield CutClip(first, _frames(room), unique)
+                filled, room = 0, bytearray(CLIP_FRAMES * PICTURE_BYTES)
+    report.dropped_frames += filled
 
 
-def _room() -> Frames:
-    return np.empty((CLIP_FRAMES, HEIGHT_PX * 3 // 2, WIDTH_PX), np.uint8)
+def _frames(pictures: bytearray) -> Frames:
+    return np.frombuffer(pictures, np.uint8).reshape(CLIP_FRAMES, HEIGHT_PX * 3 // 2, WIDTH_PX)
 
 
-def _on_grid(timed: Iterator[tuple[float, Picture]], stay_s: float) -> Iterator[tuple[int, Picture]]:
+def _on_grid(timed: Iterator[tuple[float, bytes]], stay_s: float) -> Iterator[tuple[int, bytes]]:
     """Time stamps in seconds -> places on the 10-fps grid, ascending, each once.
 
     A place without a picture of its own repeats the last one, over at most `MAX_GAP_S`; the very

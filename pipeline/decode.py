@@ -10,6 +10,7 @@ Where time stamps run backward (recordings laid end to end) what follows is plac
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -24,8 +25,6 @@ from typing import IO, Any, Literal
 import av
 import ffmpeg
 import imageio_ffmpeg
-import numpy as np
-import numpy.typing as npt
 
 from pipeline.frame import FrameSettings, geometry
 from pipeline.outcomes import Failed
@@ -46,8 +45,14 @@ _DEADLINE_PER_SOURCE_S = 4.0
 _UNKNOWN_DURATION_S = 12 * 3600.0
 _MAX_DURATION_S = 24 * 3600.0
 
-Picture = npt.NDArray[np.uint8]
-"""One I420 picture of a clip's size, `[135, 160]` uint8."""
+# A pipe holds a sixteenth of this unless it is told; each time it is full, two processes take turns.
+_PIPE_BYTES = 2**20
+
+# Other names of the matrix that clips are in.
+_BT601 = frozenset({"smpte170m", "bt470bg"})
+
+PICTURE_BYTES = HEIGHT_PX * 3 // 2 * WIDTH_PX
+"""One I420 picture of a clip's size."""
 
 _TURNS: dict[int, tuple[tuple[str, ...], ...]] = {
     0: (),
@@ -57,8 +62,8 @@ _TURNS: dict[int, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple[float, Picture]]:
-    """Time stamp in seconds and I420 picture `[135, 160]` of about ten frames a second."""
+def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple[float, bytes]]:
+    """Time stamp in seconds and I420 picture (`PICTURE_BYTES`) of about ten frames a second."""
     duration_s = min(probe.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
     deadline_s = max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * duration_s)
     expired = threading.Event()
@@ -82,7 +87,8 @@ def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple
         try:
             resource.prlimit(child.pid, resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
             timer.start()
-            for timed in _demux(child.stdout):
+            fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            for timed in _demux(child.stdout.fileno()):
                 decoded += 1
                 yield timed
             # A decoder that stumbled over the end of a damaged file exits with an error too; what
@@ -130,7 +136,7 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
             f"iw*{x}/{probe.width}",
             f"ih*{y}/{probe.height}",
         )
-    picture = _to_bt601(picture, probe, *place.scaled)
+    picture = to_bt601(picture, probe, *place.scaled)
     if probe.upside_down:
         picture = picture.filter("vflip")
     for turn in _TURNS[probe.rotation_deg]:
@@ -160,8 +166,12 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
     return list(ffmpeg.compile(output, cmd=ffmpeg_binary(settings.ffmpeg)))
 
 
-def _to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
-    """Scale, and bring the colours to 8 bits of BT.601 limited range."""
+def to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
+    """Scale, and bring the colours to 8 bits of BT.601 limited range.
+
+    The scaler keeps the matrix: changing it too, it would go by way of RGB, which costs as much as
+    decoding 144p does.
+    """
     picture = picture.filter(
         "scale",
         width,
@@ -169,7 +179,7 @@ def _to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, 
         flags="bicubic+accurate_rnd+full_chroma_int+bitexact",
         in_color_matrix=probe.matrix,
         in_range="full" if probe.full_range else "limited",
-        out_color_matrix="bt2020" if probe.hdr else "smpte170m",
+        out_color_matrix="bt2020" if probe.hdr else probe.matrix,
         out_range="limited",
     )
     if probe.hdr:
@@ -188,18 +198,22 @@ def _to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, 
         # What is brighter than white is cut off by going through whole numbers.
         picture = picture.filter("zscale", transfer="709").filter("format", "gbrp10le")
         picture = picture.filter("zscale", matrix="170m", range="limited")
-    return picture.filter("format", "yuv420p")
+    picture = picture.filter("format", "yuv420p")
+    if probe.hdr or probe.matrix in _BT601:
+        return picture
+    return picture.filter("colormatrix", src=probe.matrix, dst="smpte170m")
 
 
-def _demux(pipe: IO[bytes]) -> Iterator[tuple[float, Picture]]:
-    rows = HEIGHT_PX * 3 // 2
+def _demux(pipe: int) -> Iterator[tuple[float, bytes]]:
     try:
-        with av.open(pipe, mode="r", format="nut") as container:
+        # libavformat reads the pipe itself: no call into Python for each piece of a picture.
+        with av.open(f"pipe:{pipe}", mode="r", format="nut") as container:
+            base = container.streams.video[0].time_base
+            assert base is not None
             for packet in container.demux():
                 # A child that dies leaves half a picture behind.
-                if packet.size == rows * WIDTH_PX and packet.pts is not None:
-                    picture = np.frombuffer(bytes(packet), np.uint8).reshape(rows, WIDTH_PX)
-                    yield float(packet.pts * packet.time_base), picture
+                if packet.size == PICTURE_BYTES and packet.pts is not None:
+                    yield packet.pts * base.numerator / base.denominator, bytes(packet)
     except av.FFmpegError:
         # The pipe ended before a header or inside a frame: the exit code tells why.
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from filters.base import ClipFrames, load_scorers, measure, scorer_folder
-from pipeline.cut import cut
+from pipeline.cut import CutReport, cut
 from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
 from pipeline.outcomes import INGESTED, TRANSIENT_FAILURES, Failed, Rejected
@@ -65,6 +65,7 @@ class Ended:
     Attributes:
         detail: one line for a person.
         clips: how many came of it.
+        dropped_frames: frames of 10 a second that are in no clip, since none is so short.
         passing: whether a failure may pass by itself.
         retry_after_s: how long a site asked to be left alone.
         requests: how many requests the site was asked.
@@ -73,6 +74,7 @@ class Ended:
     state: str
     detail: str | None = None
     clips: int = 0
+    dropped_frames: int = 0
     passing: bool = False
     retry_after_s: float | None = None
     requests: int = 0
@@ -102,7 +104,18 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
         ended = Ended(failed.state, failed.detail, passing=failed.passing, retry_after_s=failed.retry_after_s)
     ended = replace(ended, requests=requests)
     if ended.state.removeprefix("failed:") not in TRANSIENT_FAILURES:
-        create_commit(store, Commit(video, unit.settings, ended.state, ended.detail, pack, ended.clips))
+        create_commit(
+            store,
+            Commit(
+                video=video,
+                settings=unit.settings,
+                state=ended.state,
+                detail=ended.detail,
+                pack=pack,
+                clips=ended.clips,
+                dropped_frames=ended.dropped_frames,
+            ),
+        )
     return ended
 
 
@@ -140,9 +153,10 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
     scorers = load_scorers(unit.scorers)
     scores: Scores = {scorer: [] for scorer in unit.scorers}
     box = geometry(found, unit.frame.fit).box
+    report = CutReport()
     with store.stage() as staged:
         with ClipTarWriter(staged.file) as tar:
-            for piece in cut(path, found, unit.frame):
+            for piece in cut(path, found, unit.frame, report):
                 encoded = encode_clip(piece.frames)
                 clip = Clip(
                     key=clip_key(video_id, piece.first_frame),
@@ -161,7 +175,7 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
         staged.publish(name)
     store.put_table(index_name(name), tar.index())
     _write_scores(store, name, scores)
-    return Ended(INGESTED, clips=len(tar.placed))
+    return Ended(INGESTED, clips=len(tar.placed), dropped_frames=report.dropped_frames)
 
 
 def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:

@@ -26,6 +26,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.bars import Bars, bars_of, picture_box
+from pipeline.memory import at_most_more
 from pipeline.outcomes import Failed, Rejected
 from shards.codec import CLIP_FPS
 from shards.records import ContentBox
@@ -47,6 +48,8 @@ _SNIFFED_BYTES = 4096
 _MAX_LOOKS = 16
 # A look ends here where no key frame comes: 8 s at 60 fps and more at less.
 _MAX_PACKETS = 500
+# Looking at 8K takes half of it; what asks for more is not a video.
+_MAX_MEMORY_BYTES = 2**30
 # An 8K picture; a decoder that is asked for more says no.
 _MAX_PIXELS = 8192 * 4352
 
@@ -111,13 +114,18 @@ def probe(path: Path) -> Probe:
             raise Failed("unsafe", "a playlist that refers to other files, dressed as a video")
         file.seek(0)
         try:
-            with av.open(
-                file,
-                mode="r",
-                options={"format_whitelist": DEMUXERS, "protocol_whitelist": ""},
-                metadata_errors="replace",
-            ) as container:
+            with (
+                at_most_more(_MAX_MEMORY_BYTES),
+                av.open(
+                    file,
+                    mode="r",
+                    options={"format_whitelist": DEMUXERS, "protocol_whitelist": ""},
+                    metadata_errors="replace",
+                ) as container,
+            ):
                 return _probe(container)
+        except MemoryError as error:
+            raise Failed("unreadable", "a look at it takes more memory than a video's would") from error
         except av.FFmpegError as error:
             if _SOUND.match(head):
                 raise Rejected("no_video", "a sound file") from error

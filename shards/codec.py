@@ -21,7 +21,8 @@ import av
 import av.codec.context
 import numpy as np
 import numpy.typing as npt
-from av.video.frame import VideoFrame
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 WIDTH_PX = 160
@@ -41,7 +42,7 @@ Frames = npt.NDArray[np.uint8]
 _SMPTE170M = 6
 _LIMITED_RANGE = 1
 
-_X264 = {
+X264 = {
     "preset": "veryfast",
     "tune": "fastdecode",
     "crf": "20",
@@ -79,6 +80,7 @@ def encode_clip(frames: Frames | Iterable[Frames], fps: float = CLIP_FPS) -> Enc
         ValueError: there are no frames, or their height or width is odd.
     """
     rate = Fraction(fps).limit_denominator(1001)
+    time_base = 1 / rate
     buffer = _KeptBuffer()
     # The second pass of faststart opens the output once more, to read what was written.
     container = av.open(
@@ -92,9 +94,11 @@ def encode_clip(frames: Frames | Iterable[Frames], fps: float = CLIP_FPS) -> Enc
     with container:
         for number, picture in enumerate(frames):
             if stream is None:
-                stream = _add_stream(container, picture, rate)
-            frame = VideoFrame.from_ndarray(picture, format="yuv420p")
-            frame.pts, frame.time_base = number, 1 / rate
+                stream, reader = _add_stream(container, picture, rate), _raw_reader(picture)
+            (frame,) = reader.decode(av.Packet(picture.tobytes()))
+            frame.pts, frame.time_base = number, time_base
+            # As a raw picture it is a key picture, and would be encoded as one.
+            frame.pict_type = PictureType.NONE
             frame.colorspace, frame.color_range = _SMPTE170M, _LIMITED_RANGE
             container.mux(stream.encode(frame))
         if stream is None:
@@ -170,7 +174,7 @@ class PacketDecoder:
         Raises:
             CodecError: a packet does not decode or a frame is missing.
         """
-        pictures: list[Any] = []
+        pictures: list[VideoFrame] = []
         try:
             for data in packets:
                 pictures += self._context.decode(av.Packet(data))
@@ -179,16 +183,34 @@ class PacketDecoder:
             raise CodecError(f"packet {len(pictures)} does not decode: {error}") from error
         finally:
             self._context.flush_buffers()
-        if len(pictures) != len(packets):
+        if not pictures or len(pictures) != len(packets):
             raise CodecError(f"{len(pictures)} frames in {len(packets)} packets")
-        return np.stack([picture.to_ndarray() for picture in pictures])
+        return _stack(pictures)
+
+
+def _stack(pictures: Sequence[VideoFrame]) -> Frames:
+    """Decoded pictures as one array; three times as fast as PyAV's array of each, and a stack of them."""
+    width, height = pictures[0].width, pictures[0].height
+    if width % 2 or height % 2:
+        raise CodecError(f"frames of {width}x{height}; clips have an even width and height")
+    frames = np.empty((len(pictures), height * 3 // 2, width), np.uint8)
+    luma = frames[:, :height]
+    chroma = frames[:, height:].reshape(len(pictures), 2, height // 2, width // 2)
+    for number, picture in enumerate(pictures):
+        if (picture.format.name, picture.width, picture.height) != ("yuv420p", width, height):
+            raise CodecError(f"frame {number} is of another size or kind: {picture.format}")
+        y, cb, cr = (np.frombuffer(memoryview(p), np.uint8).reshape(-1, p.line_size) for p in picture.planes)
+        luma[number] = y[:height, :width]
+        chroma[number, 0] = cb[: height // 2, : width // 2]
+        chroma[number, 1] = cr[: height // 2, : width // 2]
+    return frames
 
 
 def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:
     rows, width = picture.shape
     if rows % 3 or width % 2:
         raise ValueError(f"not an I420 picture of even height and width: {picture.shape}")
-    stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=_X264))
+    stream = cast(VideoStream, container.add_stream("libx264", rate=rate, options=X264))
     stream.width, stream.height, stream.pix_fmt = width, rows * 2 // 3, "yuv420p"
     context = stream.codec_context
     context.thread_count = 1
@@ -197,6 +219,14 @@ def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:
     context.color_range, context.colorspace = _LIMITED_RANGE, _SMPTE170M
     context.color_primaries = context.color_trc = _SMPTE170M
     return stream
+
+
+def _raw_reader(picture: Frames) -> VideoCodecContext:
+    """What makes a frame of a picture's bytes; PyAV's own way from an array costs five times as much."""
+    reader = av.CodecContext.create("rawvideo", "r")
+    rows, reader.width = picture.shape
+    reader.height, reader.pix_fmt = rows * 2 // 3, "yuv420p"
+    return reader
 
 
 class _KeptBuffer(io.BytesIO):

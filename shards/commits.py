@@ -23,6 +23,7 @@ COMMIT_SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
         pa.field("pack", pa.string()),
         pa.field("clips", pa.int64(), nullable=False),
+        pa.field("dropped_frames", pa.int64(), nullable=False),
         pa.field("video", pa.struct(list(CANDIDATE_SCHEMA)), nullable=False),
     ]
 )
@@ -40,6 +41,7 @@ class Commit:
         detail: one line for a person, if there is something to say.
         pack: object name of the tar that holds the clips; None if there are none.
         clips: number of clips in the pack.
+        dropped_frames: frames of 10 a second that are in no clip: a tail, what lies between two gaps.
     """
 
     video: Video
@@ -48,6 +50,7 @@ class Commit:
     detail: str | None
     pack: str | None
     clips: int
+    dropped_frames: int = 0
 
 
 def pack_name(video_id: str, settings: str) -> str:

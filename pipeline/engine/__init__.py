@@ -15,7 +15,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -104,6 +104,15 @@ class Lost:
 Outcome = Done[R] | Refused | Raised | Died | Expired | Lost
 
 Work = Callable[[T], R] | Callable[[T], Generator[Part, None, R]]
+
+
+def all_parts(work: Generator[Part, None, R]) -> R:
+    """Do a unit's work here and now, one part after the other."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return cast("R", end.value)
 
 
 class Engine(Protocol):

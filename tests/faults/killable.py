@@ -20,13 +20,13 @@ import signal
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pipeline import build
 from pipeline.config import BuildConfig, load_config
-from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work
+from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work, all_parts
 from shards.store import Store
 
 T = TypeVar("T")
@@ -48,21 +48,17 @@ class Inline:
             assert not isinstance(unit, NotYet)
             try:
                 result = function(unit)
-                outcome: Outcome[R] = Done(_all_parts(result) if inspect.isgenerator(result) else result)
+                outcome: Outcome[R] = Done(
+                    all_parts(cast("Generator[Part, None, R]", result))
+                    if inspect.isgenerator(result)
+                    else result
+                )
             except Exception as error:
                 outcome = Raised(repr(error), traceback.format_exc())
             yield unit, outcome
 
     def shared(self, name: str, make: Callable[[], object]) -> object:
         return make()
-
-
-def _all_parts(work: Any) -> Any:
-    try:
-        while True:
-            next(work)
-    except StopIteration as end:
-        return end.value
 
 
 class Silent:

@@ -112,7 +112,16 @@ def test_the_scorer_of_contributing_works(tmp_path: Path) -> None:
 
 def test_the_house_in_contributing_is_the_house() -> None:
     told = set(re.findall(r"^([a-z_]+)/  ", CONTRIBUTING, flags=re.MULTILINE))
-    assert told == {"configs", "examples", "shards", "filters", "pipeline", "trainer_bridge", "tests"}
+    assert told == {
+        "bench",
+        "configs",
+        "examples",
+        "shards",
+        "filters",
+        "pipeline",
+        "trainer_bridge",
+        "tests",
+    }
     for name in told:
         assert (ROOT / name).is_dir()
 

@@ -1,0 +1,107 @@
+"""How much CPU ingest takes, against one ffmpeg that makes the same clips.
+
+What is measured is `pipeline.ingest` itself: a look at the source, decode, cut, encode, the `clip`
+scorers, pack and commit, into a dataset that is thrown away.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import by_ffmpeg
+from bench.rounds import Cost, Missing, median_cpu_s, median_ratio, take_turns
+from bench.sources import RENDITIONS
+from filters.base import scorer_names
+from pipeline.engine import all_parts
+from pipeline.frame import FrameSettings
+from pipeline.ingest import Ended, Unit, ingest
+from pipeline.outcomes import INGESTED
+from pipeline.sources.files import FilesSource
+from shards.errors import UserError
+
+PRODUCT = "genieset"
+FLOOR = "one ffmpeg"
+DECODE = "bare decoding"
+SEEK = "ffmpeg -ss a clip"
+
+_BY_FFMPEG = {FLOOR: by_ffmpeg.segment, DECODE: by_ffmpeg.decode, SEEK: by_ffmpeg.seek}
+
+
+def bench_cut(
+    videos: Sequence[Path],
+    rounds: int,
+    on_turn: Callable[[int, int, str], None],
+    peers: Mapping[str, Callable[[Path], int]],
+) -> dict[str, Any]:
+    """CPU seconds of ingest, of the floor and of every peer, source by source.
+
+    Args:
+        videos: sources; none for the renditions of a sample.
+        peers: further contenders, each a function of a source that returns how many clips it made.
+
+    Raises:
+        UserError: a source gives no clip.
+    """
+    sources = {str(video): video for video in videos} or {r.name: r.make() for r in RENDITIONS}
+    contenders = {PRODUCT: cut_clips} | _BY_FFMPEG | dict(peers)
+    turns = {
+        f"{source}: {name}": partial(work, path)
+        for source, path in sources.items()
+        for name, work in contenders.items()
+    }
+    costs = take_turns(turns, rounds, on_turn)
+    table = {source: {name: costs[f"{source}: {name}"] for name in contenders} for source in sources}
+    return {"benchmark": "cut", "rounds": rounds} | _result(table)
+
+
+def ingest_video(video: Path) -> Ended:
+    """Ingest one local video with all `clip` scorers, into a dataset that is thrown away."""
+    with tempfile.TemporaryDirectory() as dataset:
+        source = FilesSource(path=str(video))
+        found = next(iter(source.discover(_raise)))
+        return all_parts(
+            ingest(Unit(dataset, found, source, FrameSettings(), tuple(scorer_names()), "bench"))
+        )
+
+
+def cut_clips(video: Path) -> int:
+    """How many clips ingest makes of a video.
+
+    Raises:
+        UserError: it makes none.
+    """
+    ended = ingest_video(video)
+    if ended.state != INGESTED:
+        raise UserError(f"{video}: {ended.state} ({ended.detail}); give a video of 16 s and more")
+    return ended.clips
+
+
+def _result(table: Mapping[str, Mapping[str, list[Cost] | Missing]]) -> dict[str, Any]:
+    """The one object that is printed: by contender, and for each by source."""
+    by_name: dict[str, dict[str, Any]] = {}
+    ratios: dict[str, dict[str, float]] = {}
+    for source, contenders in table.items():
+        ours = contenders[PRODUCT]
+        assert isinstance(ours, list)
+        for name, costs in contenders.items():
+            by_name.setdefault(name, {})[source] = _figures(costs)
+            if name != PRODUCT and isinstance(costs, list):
+                ratios.setdefault(name, {})[source] = round(median_ratio(ours, costs), 3)
+    measured, floor = by_name.pop(PRODUCT), by_name.pop(FLOOR)
+    return {"measured": measured, "floor": floor, "peers": by_name, "ratios": ratios}
+
+
+def _figures(costs: list[Cost] | Missing) -> dict[str, Any]:
+    if isinstance(costs, Missing):
+        return {"missing": costs.why}
+    cpu_s, made = median_cpu_s(costs), costs[0].made
+    figures = {"cpu_s": round(cpu_s, 3), "clips": made}
+    return figures | ({"cpu_ms_per_clip": round(1000 * cpu_s / made, 1)} if made else {})
+
+
+def _raise(problem: str) -> None:
+    raise UserError(problem)

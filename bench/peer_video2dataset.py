@@ -1,0 +1,68 @@
+"""video2dataset, a peer that turns videos into clips too, in an environment of its own.
+
+Its encoder settings are ffmpeg's defaults, not ours, and every run pays for its start (imports and a
+worker, some ten CPU seconds), which a real job pays once.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.clips import whole_clips
+from bench.rounds import CannotRun
+from bench.sources import CACHE
+from pipeline.decode import ffmpeg_binary
+from pipeline.probe import probe
+
+NAME = "video2dataset"
+
+_HOME = CACHE / "video2dataset"
+_PYTHON = _HOME / "bin" / "python"
+_DRIVER = Path(__file__).with_name("video2dataset_driver.py")
+
+# 1.3.0 is its last release; what it needs has moved on since, so the last that fit are named.
+_REQUIREMENTS = ("video2dataset==1.3.0", "pyarrow==17.0.0", "pandas==2.2.3", "numpy==1.26.4", "setuptools<81")
+
+_KINDS = frozenset({".mp4", ".webm", ".mov", ".avi", ".mkv"})
+
+
+def cut_clips(video: Path) -> int:
+    """How many exact clips it makes of a video.
+
+    Raises:
+        CannotRun: it cannot be installed, does not know this kind of file, or fails.
+    """
+    if video.suffix not in _KINDS:
+        raise CannotRun(f"it does not know {video.suffix or 'such'} files")
+    _install()
+    environment = os.environ | {"PATH": f"{_HOME / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    duration_s = probe(video).duration_s or 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(_PYTHON), str(_DRIVER), str(video.absolute()), str(duration_s), folder]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CannotRun(f"it failed: {_last_line(done.stderr)}")
+        return whole_clips(Path(folder, "out").rglob("*.mp4"))
+
+
+def _install() -> None:
+    ready = _HOME / ".ready"
+    if ready.exists():
+        return
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(_HOME)],
+        [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_REQUIREMENTS],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CannotRun(f"it cannot be installed: {_last_line(done.stderr)}")
+    (_HOME / "bin" / "ffmpeg").symlink_to(ffmpeg_binary("bundled"))
+    ready.touch()
+
+
+def _last_line(said: str) -> str:
+    return (said.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,133 @@
+"""The commands that measure how fast it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands import screen
+from commands.arguments import Json
+from shards.errors import UserError
+
+
+def bench_cut(
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Your own videos; renditions of a sample by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")] = 3,
+    peers: Annotated[bool, typer.Option("--peers", help="Run video2dataset too; installs it once.")] = False,
+    hours: Annotated[
+        float | None, typer.Option(min=0.1, help="Measure memory instead, over a source of so many hours.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """CPU that ingest takes, against one ffmpeg that makes the same clips."""
+    for video in videos or []:
+        if not video.is_file():
+            raise UserError(f"{video}: no such file")
+    if hours:
+        _print_memory(hours, as_json)
+        return
+    from bench.cut import bench_cut as run
+    from bench.peer_video2dataset import NAME, cut_clips
+
+    with screen.progress() as progress:
+        result = run(
+            videos or [],
+            rounds,
+            lambda done, total, what: progress.step("bench", done, total, what),
+            {NAME: cut_clips} if peers else {},
+        )
+    if as_json:
+        screen.print_json(result)
+    else:
+        _print_costs(result)
+
+
+def bench_engine(
+    videos: Annotated[Path, typer.Argument(help="A folder of videos to cut.")] = Path("examples/gameplay"),
+    units: Annotated[int, typer.Option(min=1, help="How many units that do nothing.")] = 10_000,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often the videos are cut with each number of jobs.")
+    ] = 3,
+    as_json: Json = False,
+) -> None:
+    """CPU of the driver for each unit, and of a clip with one job and with two."""
+    from bench.engine import TARGET_DRIVER_MS, TARGET_SCALING, measure
+
+    with screen.progress() as progress:
+        found = measure(videos, units, rounds, progress.note)
+    if as_json:
+        targets = {"driver_ms": TARGET_DRIVER_MS, "scaling": TARGET_SCALING}
+        screen.print_json(asdict(found) | {"scaling": found.scaling, "targets": targets})
+        return
+    rows = {
+        f"driver CPU a unit, of {found.units:,}": f"{found.driver_ms:.2f} ms (target {TARGET_DRIVER_MS:g})",
+        "wall clock a unit": f"{found.wall_ms:.2f} ms",
+        "CPU a clip, one job": f"{found.one_job_s * 1000:.0f} ms",
+        "CPU a clip, two jobs": f"{found.two_jobs_s * 1000:.0f} ms",
+        "two jobs are faster by": f"{found.speedup:.2f}",
+    }
+    screen.print_rows("engine", rows)
+    screen.say(
+        f"a clip costs {found.scaling:.2f} times as much CPU with two jobs (target {TARGET_SCALING:g})"
+    )
+
+
+def bench_ledger(
+    commits: Annotated[int, typer.Option(min=1, help="How many videos have ended.")] = 1_000_000,
+    as_json: Json = False,
+) -> None:
+    """Time, memory and calls that a large dataset's books are read with."""
+    from bench.ledger import measure
+
+    with screen.progress() as progress:
+        found = measure(commits, progress.note)
+    if as_json:
+        screen.print_json(asdict(found))
+        return
+    for name, reading in (("resume", found.resume), ("status", found.status)):
+        more = (reading.peak_bytes - reading.base_bytes) / 1e6
+        rows = {
+            "seconds": f"{reading.seconds:.1f}",
+            "memory above the libraries": f"{more:,.0f} MB",
+            "listing calls": f"{reading.listings:,}",
+            "objects read": f"{reading.reads:,}",
+        }
+        screen.print_rows(name, rows, right=True)
+    screen.say(f"{found.commits:,} commits: resumed in {found.resume.seconds:.1f} s")
+
+
+def _print_costs(result: dict[str, Any]) -> None:
+    floor = result["ratios"]["one ffmpeg"]
+    rows = {"genieset": result["measured"], "one ffmpeg": result["floor"]} | result["peers"]
+    for source in result["measured"]:
+        screen.print_rows(source, {name: _cost(costs[source]) for name, costs in rows.items()})
+    ratios = ", ".join(f"{source} {ratio:.2f}" for source, ratio in floor.items())
+    screen.say(f"ingest takes so many times the CPU of one ffmpeg that makes the same clips: {ratios}")
+
+
+def _cost(figures: dict[str, Any]) -> str:
+    if "missing" in figures:
+        return f"not run: {figures['missing']}"
+    each = f", {figures['cpu_ms_per_clip']:.0f} ms a clip" if figures["clips"] else ""
+    return f"{figures['cpu_s']:.2f} CPU s, {figures['clips']} clips{each}"
+
+
+def _print_memory(hours: float, as_json: bool) -> None:
+    from bench.long_source import bench_memory
+
+    peaks = bench_memory(hours)
+    if as_json:
+        screen.print_json(asdict(peaks))
+        return
+    before, worker, ffmpeg = (
+        f"{size / 1e6:.0f}" for size in (peaks.libraries_bytes, peaks.worker_bytes, peaks.ffmpeg_bytes)
+    )
+    screen.say(
+        f"{peaks.hours:g} hours, {peaks.clips} clips, {peaks.cpu_s:.0f} CPU s: "
+        f"the worker rose from {before} to {worker} MB, its ffmpeg to {ffmpeg} MB"
+    )
