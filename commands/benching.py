@@ -31,14 +31,14 @@ def bench_cut(
         _print_memory(hours, as_json)
         return
     from bench.cut import bench_cut as run
-    from bench.peer_video2dataset import NAME, cut_clips
+    from bench.peer_video2dataset import NAME, prepare
 
     with screen.progress() as progress:
         result = run(
             videos or [],
             rounds,
             lambda done, total, what: progress.step("bench", done, total, what),
-            {NAME: cut_clips} if peers else {},
+            {NAME: prepare} if peers else {},
         )
     if as_json:
         screen.print_json(result)
