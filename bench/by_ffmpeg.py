@@ -6,13 +6,12 @@ not do: look for bars and gaps, count frames exactly, measure, pack, store.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
 
-from bench.clips import whole_clips
+from bench.rounds import Work
 from bench.sources import run_ffmpeg
 from pipeline.decode import to_bt601
 from pipeline.frame import geometry
@@ -22,10 +21,12 @@ from shards.codec import CLIP_FPS, CLIP_FRAMES, HEIGHT_PX, WIDTH_PX, X264
 _CLIP_S = CLIP_FRAMES / CLIP_FPS
 
 
-def segment(video: Path) -> int:
+def segment(video: Path) -> Work:
     """One process that decodes, scales and encodes, cut at key frames by the segment muxer: the floor."""
-    with tempfile.TemporaryDirectory() as folder:
-        clips = _picture(video, probe(video)).output(
+    found = probe(video)
+
+    def work(folder: Path) -> None:
+        clips = _picture(video, found).output(
             f"{folder}/%06d.mp4",
             f="segment",
             segment_time=_CLIP_S,
@@ -35,23 +36,25 @@ def segment(video: Path) -> int:
             **_encoder(),
         )
         _run(clips)
-        return whole_clips(Path(folder).iterdir())
+
+    return work
 
 
-def seek(video: Path) -> int:
+def seek(video: Path) -> Work:
     """A process for each clip, which seeks to its start."""
     found = probe(video)
-    with tempfile.TemporaryDirectory() as folder:
+
+    def work(folder: Path) -> None:
         for number in range(int((found.duration_s or 0) / _CLIP_S)):
             picture = _picture(video, found, ss=number * _CLIP_S, t=_CLIP_S)
             _run(picture.output(f"{folder}/{number:06d}.mp4", movflags="+faststart", **_encoder()))
-        return whole_clips(Path(folder).iterdir())
+
+    return work
 
 
-def decode(video: Path) -> int:
+def decode(video: Path) -> Work:
     """Bare decoding: nothing is scaled and nothing comes of it."""
-    run_ffmpeg("-threads", "1", "-i", video, "-map", "0:v:0", "-f", "null", "-")
-    return 0
+    return lambda _: run_ffmpeg("-threads", "1", "-i", video, "-map", "0:v:0", "-f", "null", "-")
 
 
 def _picture(video: Path, found: Probe, **place: float) -> Any:

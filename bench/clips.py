@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import av
 
 from shards.codec import CLIP_FRAMES
+from shards.index import read_index
+from shards.store import Store
 
 
-def whole_clips(paths: Iterable[Path]) -> int:
-    """How many of these files hold exactly the frames of a clip."""
-    return sum(_frames(path) == CLIP_FRAMES for path in paths)
+def whole_clips(folder: Path) -> int:
+    """How many clips of exactly so many frames lie in a folder: as files, or in a dataset's packs."""
+    store = Store(folder)
+    packs = [name for name in store.list("packs") if name.endswith(".tar")]
+    packed = [placed for pack in packs for placed in read_index(store, pack)]
+    files = [_frames(path) for path in folder.rglob("*.mp4")]
+    return [*files, *(len(placed.packet_sizes) for placed in packed)].count(CLIP_FRAMES)
 
 
 def _frames(path: Path) -> int:

@@ -6,19 +6,20 @@ scorers, pack and commit, into a dataset that is thrown away.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import by_ffmpeg
-from bench.rounds import Cost, Missing, median_cpu_s, median_ratio, take_turns
+from bench.clips import whole_clips
+from bench.rounds import Cost, Missing, Work, median_cpu_s, median_ratio, take_turns
 from bench.sources import RENDITIONS
 from filters.base import scorer_names
 from pipeline.engine import all_parts
 from pipeline.frame import FrameSettings
-from pipeline.ingest import Ended, Unit, ingest
+from pipeline.ingest import Unit, ingest
 from pipeline.outcomes import INGESTED
 from pipeline.sources.files import FilesSource
 from shards.errors import UserError
@@ -35,49 +36,45 @@ def bench_cut(
     videos: Sequence[Path],
     rounds: int,
     on_turn: Callable[[int, int, str], None],
-    peers: Mapping[str, Callable[[Path], int]],
+    peers: Mapping[str, Callable[[Path], Work]],
 ) -> dict[str, Any]:
     """CPU seconds of ingest, of the floor and of every peer, source by source.
 
     Args:
         videos: sources; none for the renditions of a sample.
-        peers: further contenders, each a function of a source that returns how many clips it made.
+        peers: further contenders: name -> prepares the work on a source.
 
     Raises:
         UserError: a source gives no clip.
     """
     sources = {str(video): video for video in videos} or {r.name: r.make() for r in RENDITIONS}
-    contenders = {PRODUCT: cut_clips} | _BY_FFMPEG | dict(peers)
+    contenders = {PRODUCT: _ingest} | _BY_FFMPEG | dict(peers)
     turns = {
-        f"{source}: {name}": partial(work, path)
+        f"{source}: {name}": partial(prepare, path)
         for source, path in sources.items()
-        for name, work in contenders.items()
+        for name, prepare in contenders.items()
     }
-    costs = take_turns(turns, rounds, on_turn)
+    costs = take_turns(turns, rounds, whole_clips, on_turn)
     table = {source: {name: costs[f"{source}: {name}"] for name in contenders} for source in sources}
     return {"benchmark": "cut", "rounds": rounds} | _result(table)
 
 
-def ingest_video(video: Path) -> Ended:
-    """Ingest one local video with all `clip` scorers, into a dataset that is thrown away."""
-    with tempfile.TemporaryDirectory() as dataset:
-        source = FilesSource(path=str(video))
-        found = next(iter(source.discover(_raise)))
-        return all_parts(
-            ingest(Unit(dataset, found, source, FrameSettings(), tuple(scorer_names()), "bench"))
-        )
+def unit_of(video: Path) -> Unit:
+    """A local video, to be ingested with all `clip` scorers; its dataset is still to be named."""
+    source = FilesSource(path=str(video))
+    found = next(iter(source.discover(_raise)))
+    return Unit("", found, source, FrameSettings(), tuple(scorer_names()), "bench")
 
 
-def cut_clips(video: Path) -> int:
-    """How many clips ingest makes of a video.
+def _ingest(video: Path) -> Work:
+    unit = unit_of(video)
 
-    Raises:
-        UserError: it makes none.
-    """
-    ended = ingest_video(video)
-    if ended.state != INGESTED:
-        raise UserError(f"{video}: {ended.state} ({ended.detail}); give a video of 16 s and more")
-    return ended.clips
+    def work(dataset: Path) -> None:
+        ended = all_parts(ingest(replace(unit, store=str(dataset))))
+        if ended.state != INGESTED:
+            raise UserError(f"{video}: {ended.state} ({ended.detail}); give a video of 16 s and more")
+
+    return work
 
 
 def _result(table: Mapping[str, Mapping[str, list[Cost] | Missing]]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.cut import ingest_video
+from bench.cut import unit_of
 from bench.sources import RENDITIONS, loop
-from pipeline.engine import Done, Part
+from pipeline.engine import Done, Part, all_parts
 from pipeline.engine.child import OneChild
+from pipeline.ingest import ingest
 
 _LOOK_EVERY_S = 0.2
 
@@ -44,19 +45,21 @@ def bench_memory(hours: float) -> Peaks:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "long.mp4"
         loop(RENDITIONS[0].make(), video, hours * 3600)
-        unit = (hours, str(video))
-        ((_, outcome),) = OneChild().run(_measure, [unit], lambda _: Part(deadline_s=24 * 3600))
+        ((_, outcome),) = OneChild().run(
+            _measure, [(hours, str(video))], lambda _: Part(deadline_s=24 * 3600)
+        )
     if not isinstance(outcome, Done):
         raise RuntimeError(f"ingest of {hours} hours: {outcome}")
     return outcome.result
 
 
-def _measure(unit: tuple[float, str]) -> Peaks:
-    hours, video = unit
+def _measure(long: tuple[float, str]) -> Peaks:
+    hours, video = long
     libraries_bytes = _peak_bytes(os.getpid())
     cpu_s = time.process_time()
-    with _children_watched() as peak_bytes:
-        ended = ingest_video(Path(video))
+    unit = unit_of(Path(video))
+    with _children_watched() as peak_bytes, tempfile.TemporaryDirectory() as dataset:
+        ended = all_parts(ingest(replace(unit, store=dataset)))
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Peaks(
         hours=hours,

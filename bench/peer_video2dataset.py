@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from bench.clips import whole_clips
-from bench.rounds import CannotRun
+from bench.rounds import CannotRun, Work
 from bench.sources import CACHE
 from pipeline.decode import ffmpeg_binary
 from pipeline.probe import probe
@@ -30,23 +28,25 @@ _REQUIREMENTS = ("video2dataset==1.3.0", "pyarrow==17.0.0", "pandas==2.2.3", "nu
 _KINDS = frozenset({".mp4", ".webm", ".mov", ".avi", ".mkv"})
 
 
-def cut_clips(video: Path) -> int:
-    """How many exact clips it makes of a video.
+def prepare(video: Path) -> Work:
+    """Make it ready to cut a video into exact clips.
 
     Raises:
-        CannotRun: it cannot be installed, does not know this kind of file, or fails.
+        CannotRun: it cannot be installed, does not know this kind of file, or (in its turn) fails.
     """
     if video.suffix not in _KINDS:
         raise CannotRun(f"it does not know {video.suffix or 'such'} files")
     _install()
     environment = os.environ | {"PATH": f"{_HOME / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     duration_s = probe(video).duration_s or 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        command = [str(_PYTHON), str(_DRIVER), str(video.absolute()), str(duration_s), folder]
+
+    def work(folder: Path) -> None:
+        command = [str(_PYTHON), str(_DRIVER), str(video.absolute()), str(duration_s), str(folder)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotRun(f"it failed: {_last_line(done.stderr)}")
-        return whole_clips(Path(folder, "out").rglob("*.mp4"))
+
+    return work
 
 
 def _install() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 
@@ -34,22 +36,40 @@ class CannotRun(Exception):  # noqa: N818 - it is an outcome, not an error
     """A contender cannot be had here."""
 
 
+Work = Callable[[Path], object]
+"""What is measured: it is given an empty folder, and what it makes lies there afterwards."""
+
+
 def take_turns(
-    contenders: Mapping[str, Callable[[], int]], rounds: int, on_turn: Callable[[int, int, str], None]
+    contenders: Mapping[str, Callable[[], Work]],
+    rounds: int,
+    count: Callable[[Path], int],
+    on_turn: Callable[[int, int, str], None],
 ) -> dict[str, list[Cost] | Missing]:
-    """Each contender's cost in every round; one that cannot run is asked once."""
+    """Each contender's cost in every round; one that cannot run is left out.
+
+    Args:
+        contenders: name -> prepares the work; what that costs is not counted.
+        count: how many clips lie in a folder; nor is what this costs.
+        on_turn: is told of turns done, of all turns, and whose turn it was.
+    """
     costs: dict[str, list[Cost] | Missing] = {}
-    turn, turns = 0, rounds * len(contenders)
-    for _ in range(rounds):
-        for name, work in contenders.items():
-            turn += 1
-            so_far = costs.setdefault(name, [])
+    works: dict[str, Work] = {}
+    for name, prepare in contenders.items():
+        try:
+            works[name] = prepare()
+            costs[name] = []
+        except CannotRun as missing:
+            costs[name] = Missing(str(missing))
+    for turn in range(rounds):
+        for number, (name, work) in enumerate(works.items(), 1):
+            so_far = costs[name]
             if isinstance(so_far, list):
                 try:
-                    so_far.append(_cost(work))
+                    so_far.append(_cost(work, count))
                 except CannotRun as missing:
                     costs[name] = Missing(str(missing))
-            on_turn(turn, turns, name)
+            on_turn(turn * len(works) + number, rounds * len(works), name)
     return costs
 
 
@@ -63,10 +83,13 @@ def median_cpu_s(costs: list[Cost]) -> float:
     return median(cost.cpu_s for cost in costs)
 
 
-def _cost(work: Callable[[], int]) -> Cost:
-    cpu_s, wall_s = _cpu_s(), time.monotonic()
-    made = work()
-    return Cost(_cpu_s() - cpu_s, time.monotonic() - wall_s, made)
+def _cost(work: Work, count: Callable[[Path], int]) -> Cost:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cpu_s, wall_s = _cpu_s(), time.monotonic()
+        work(folder)
+        cpu_s, wall_s = _cpu_s() - cpu_s, time.monotonic() - wall_s
+        return Cost(cpu_s, wall_s, count(folder))
 
 
 def _cpu_s() -> float:

@@ -32,14 +32,14 @@ def bench_cut(
         _print_memory(hours, as_json)
         return
     from bench.cut import bench_cut as run
-    from bench.peer_video2dataset import NAME, cut_clips
+    from bench.peer_video2dataset import NAME, prepare
 
     with screen.progress() as progress:
         result = run(
             videos or [],
             rounds,
             lambda done, total, what: progress.step("bench", done, total, what),
-            {NAME: cut_clips} if peers else {},
+            {NAME: prepare} if peers else {},
         )
     if as_json:
         screen.print_json(result)
@@ -50,9 +50,7 @@ def bench_cut(
 def bench_engine(
     videos: Annotated[Path, typer.Argument(help="A folder of videos to cut.")] = Path("examples/gameplay"),
     units: Annotated[int, typer.Option(min=1, help="How many units that do nothing.")] = 10_000,
-    rounds: Annotated[
-        int, typer.Option(min=1, help="How often the videos are cut with each number of jobs.")
-    ] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each number of jobs has its turn.")] = 3,
     as_json: Json = False,
 ) -> None:
     """CPU of the driver for each unit, and of a clip with one job and with two."""

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.by_ffmpeg import segment
-from bench.cut import bench_cut, cut_clips
+from bench.cut import bench_cut
 from bench.long_source import bench_memory
-from bench.rounds import CannotRun, Cost, Missing, median_ratio, take_turns
+from bench.rounds import CannotRun, Cost, Missing, Work, median_ratio, take_turns
 from shards.errors import UserError
 
 MakeVideo = Callable[..., Path]
@@ -62,35 +61,46 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", ["10", "24", "30000/1001", "60"])
 def test_product_and_floor_make_as_many_clips(make_video: MakeVideo, rate: str) -> None:
     video = make_video("rates.mp4", f"testsrc2=size=64x36:rate={rate}:duration=50")
-    assert cut_clips(video) == segment(video) == 3
+    result = bench_cut([video], 1, lambda *_: None, {})
+    assert result["measured"][str(video)]["clips"] == result["floor"][str(video)]["clips"] == 3
 
 
 def test_a_source_without_a_clip_is_told(make_video: MakeVideo) -> None:
     short = make_video("short.mp4", "testsrc2=size=64x36:rate=30:duration=5")
     with pytest.raises(UserError, match="rejected:too_short"):
-        cut_clips(short)
+        bench_cut([short], 1, lambda *_: None, {})
 
 
 def test_a_peer_that_cannot_be_had_says_why(video: Path) -> None:
-    def absent(_: Path) -> int:
+    def absent(_: Path) -> Work:
         raise CannotRun("no network")
 
-    result = bench_cut([video], 1, lambda *_: None, {"peer": absent})
-    assert result["peers"]["peer"] == {str(video): {"missing": "no network"}}
-    assert "peer" not in result["ratios"]
+    def fails(_: Path) -> Work:
+        return absent
+
+    result = bench_cut([video], 1, lambda *_: None, {"absent": absent, "fails": fails})
+    assert result["peers"]["absent"] == result["peers"]["fails"] == {str(video): {"missing": "no network"}}
+    assert list(result["ratios"]) == ["one ffmpeg", *NAMES]
 
 
 def test_contenders_take_turns() -> None:
-    order = []
+    order: list[str] = []
 
-    def contender(name: str) -> Callable[[], int]:
-        return lambda: order.append(name) or 7
+    def contender(name: str) -> Callable[[], Work]:
+        def work(folder: Path) -> None:
+            order.append(name)
+            (folder / name).touch()
 
-    costs = take_turns({name: contender(name) for name in "abc"}, 3, lambda *_: None)
+        return lambda: work
+
+    def count(folder: Path) -> int:
+        return len(list(folder.iterdir()))
+
+    costs = take_turns({name: contender(name) for name in "abc"}, 3, count, lambda *_: None)
     assert order == list("abc" * 3)
-    assert all(
-        not isinstance(turns, Missing) and [t.made for t in turns] == [7] * 3 for turns in costs.values()
-    )
+    for turns in costs.values():
+        assert not isinstance(turns, Missing)
+        assert [turn.made for turn in turns] == [1, 1, 1]
 
 
 def test_a_ratio_is_the_median_of_the_rounds() -> None:

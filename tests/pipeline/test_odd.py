@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cut import CutReport, cut
+from pipeline.engine import all_parts
 from pipeline.frame import FrameSettings
 from pipeline.ingest import Ended, Unit, ingest
 from pipeline.memory import at_most_more
@@ -37,7 +38,8 @@ def ingested(path: Path, dataset: Path) -> tuple[Ended, list[Clip]]:
     source = FilesSource(path=str(path))
     (video,) = source.discover(problems.append)
     assert problems == []
-    ended = ingest(Unit(str(dataset), video, source, FrameSettings(), ("motion", "cuts"), "settings"))
+    unit = Unit(str(dataset), video, source, FrameSettings(), ("motion", "cuts"), "settings")
+    ended = all_parts(ingest(unit))
     store = Store(dataset)
     packs = [name for name in store.list("packs") if name.endswith(".tar")]
     return ended, [placed.clip for pack in packs for placed in read_index(store, pack)]
