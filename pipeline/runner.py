@@ -1,8 +1,9 @@
 """The run: brings every waiting unit to its end, or says why not.
 
 A unit that takes its process along is tried again alone, and kept apart after three deaths alone: only
-then is it the culprit. A process that was killed from outside says less, and it takes more of them. What fails for a reason that may pass is tried again behind all others. What is
-lost with its node is handed to another. The innocent lose nothing.
+then is it the culprit. A process that was killed from outside says less, and it takes more of them.
+What fails for a reason that may pass is tried again behind all others. What is lost with its node is
+handed to another. The innocent lose nothing.
 """
 
 from __future__ import annotations
