@@ -27,7 +27,8 @@ from pipeline.ledger import Books, read_books
 from pipeline.outcomes import INGESTED
 from pipeline.progress import Progress
 from pipeline.publish import publish as publish_selection
-from pipeline.runner import Politeness, Run
+from pipeline.queue import Politeness
+from pipeline.runner import Run
 from pipeline.sources.base import Source
 from shards.catalog import write_curated
 from shards.commits import commit_journal
