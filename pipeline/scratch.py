@@ -53,19 +53,29 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
             folder.parent.rmdir()
 
 
+def held_bytes(dataset: str, video_id: str) -> int:
+    """How much lies in a video's scratch folder, if it has one."""
+    folder = _private_path(_digest(dataset)) / video_id
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def private_folder(name: str) -> Path:
     """A folder among the temporary ones that is this user's alone; it is there from one run to the next.
 
     Raises:
         UserError: the place for it is a link or belongs to another user.
     """
-    folder = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{name}"
+    folder = _private_path(name)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UserError(f"{folder}: is not a folder of this user; set TMPDIR to a folder of your own")
     return folder
+
+
+def _private_path(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{name}"
 
 
 def _sweep(base: Path) -> None:
