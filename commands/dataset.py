@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,8 @@ def status(
         if as_json:
             screen.print_json(asdict(found))
         else:
+            if watch and sys.stdout.isatty():
+                typer.echo("\x1b[H\x1b[2J", nl=False)  # from the top of an empty screen
             screen.print_counts("videos", found.videos)
             screen.print_counts("clips", found.clips)
             screen.say(_status_line(found))

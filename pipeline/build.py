@@ -173,7 +173,11 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
     def on_shard(done: int, total: int) -> None:
         progress.step("publish", done, total, f"shard {done}")
 
-    return publish_selection(store, selection, books_of(config).catalog(), config.recipe, engine, on_shard)
+    version = publish_selection(store, selection, books_of(config).catalog(), config.recipe, engine, on_shard)
+    kept, published = _kept(selection), sum(version.splits.values())
+    if published != kept:
+        raise RuntimeError(f"{kept} clips are kept, and version {version.number} holds {published}")
+    return version
 
 
 def books_of(config: BuildConfig, store: Store | None = None) -> Books:
@@ -192,9 +196,13 @@ def funnel(books: Books, selection: Selection, version: Version) -> Funnel:
         title_accepted=len(books.rows) - rejected_by_title,
         ingested=ingested,
         clips=len(selection.clips),
-        kept=pc.sum(pc.equal(selection.clips["decision"], KEPT)).as_py() or 0,
+        kept=_kept(selection),
         shards=len(version.shards),
     )
+
+
+def _kept(selection: Selection) -> int:
+    return pc.sum(pc.equal(selection.clips["decision"], KEPT)).as_py() or 0
 
 
 def read_config(store: Store) -> BuildConfig:

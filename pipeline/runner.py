@@ -86,7 +86,7 @@ class Run:
         self._lost: Counter[int] = Counter()
         self._suspects: list[int] = []
         self._again: list[int] = []
-        self._ended = 0
+        self._ended = self._left = 0
 
     def bring_to_an_end(self) -> None:
         """Ingest every waiting video.
@@ -105,6 +105,10 @@ class Run:
                 if again:
                     self._round(again, alone=False, pause_s=pause_s)
                     pause_s *= _BACKOFF_GROWS
+        if self._ended + self._left != len(self._waiting):
+            raise RuntimeError(
+                f"{len(self._waiting)} videos waited, {self._ended} ended and {self._left} were left for later"
+            )
 
     def _round(self, places: Iterable[int], *, alone: bool, pause_s: float = 0.0) -> None:
         units = self._begin(Queue(places, self._sites, self._budgets), pause_s, alone=alone)
@@ -137,6 +141,7 @@ class Run:
                 yield unit
             if wait_s and queue:
                 yield NotYet(wait_s)
+        self._left += queue.given_up.total()
         for site, count in queue.given_up.items():
             self._progress.note(f"{site} wants to be left alone: {count} videos wait for a later run")
 
