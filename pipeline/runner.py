@@ -107,7 +107,7 @@ class Run:
                     pause_s *= _BACKOFF_GROWS
         if self._ended + self._left != len(self._waiting):
             raise RuntimeError(
-                f"{len(self._waiting)} videos waited, {self._ended} ended and {self._left} were left for later"
+                f"{len(self._waiting)} videos waited, {self._ended} ended, {self._left} were left"
             )
 
     def _round(self, places: Iterable[int], *, alone: bool, pause_s: float = 0.0) -> None:
