@@ -254,7 +254,7 @@ def _quarantine(store: Store, video_id: str, detail: str, log: str) -> bytes:
 
 
 _MIN_DEADLINE_S = 1800.0
-_DEADLINE_PER_SOURCE_S = 2.0
+_DEADLINE_PER_SOURCE_S = 2.5
 _UNKNOWN_DURATION_S = 12 * 3600.0
 _MAX_DURATION_S = 24 * 3600.0
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-_OWN = frozenset({"attempts", ".tmp", "config.json"})
+_OWN = frozenset({"attempts", "budgets", ".tmp", "config.json"})
 
 
 def contents(dataset: Path) -> dict[str, str]:
-    """Name -> SHA-256 of every object, but for three things.
+    """Name -> SHA-256 of every object, but for four things.
 
-    `attempts/` counts how often work began, which a kill does change; `.tmp/` holds what a killed
+    `attempts/` tells what began when, and `budgets/` when a site was asked; `.tmp/` holds what a killed
     process was writing, and no reader looks there; `config.json` says where the dataset lies.
     """
     return {

@@ -87,6 +87,22 @@ def test_the_driver_is_killed(
     assert contents(dataset) == expected
 
 
+def test_ctrl_c(long_build: LongBuild, expected: dict[str, str], tmp_path: Path) -> None:
+    dataset, scratch = tmp_path / "set", tmp_path / "scratch"
+    config = long_build(dataset)
+    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
+        wait_until(lambda: process.poll() is not None or ffmpegs(scratch), "ffmpeg to run")
+        os.killpg(process.pid, signal.SIGINT)
+        out, told = process.communicate(timeout=60)
+        wait_for_silence(scratch)
+    assert (process.returncode, out) == (130, "")
+    assert told.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert faults_in(dataset) == []
+    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
+        finish(process)
+    assert contents(dataset) == expected
+
+
 def test_a_node_is_killed(long_build: LongBuild, expected: dict[str, str], tmp_path: Path) -> None:
     # Sockets lie below it, whose names the kernel limits to 107 characters.
     dataset, scratch = tmp_path / "set", Path(tempfile.mkdtemp(dir="/tmp"))
