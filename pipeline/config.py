@@ -14,6 +14,7 @@ from pydantic import ByteSize, Field, field_validator
 
 from filters.base import scorer_names
 from filters.titles import TitleRules
+from pipeline.budget import DEFAULT_SITE, SiteSettings
 from pipeline.cut import CUT_VERSION
 from pipeline.frame import FrameSettings
 from pipeline.sources.base import Source, source_kinds
@@ -21,6 +22,9 @@ from shards.codec import CODEC_VERSION
 from shards.settings import Block, load_settings
 
 _SUM_TOLERANCE = 1e-9
+
+# Where the videos are from, and how politely they are asked for.
+_SHAPES_NO_BYTES = {"dataset", "sources", "sites"}
 
 if TYPE_CHECKING:
     AnySource = Source
@@ -66,10 +70,16 @@ class ShardSettings(Block):
 
 
 class BuildConfig(Block):
-    """Everything `genieset build` needs to know."""
+    """Everything `genieset build` needs to know.
+
+    Attributes:
+        sites: what each site may be asked, by the name that its extractor has in yt-dlp (`youtube`) or
+            else by host; what is not said there is as in `default`.
+    """
 
     dataset: str = Field(min_length=1)
     sources: tuple[AnySource, ...] = Field(min_length=1)
+    sites: dict[str, SiteSettings] = Field(default_factory=dict)
     titles: TitleRules | None = None
     frame: FrameSettings = FrameSettings()
     scorers: tuple[str, ...] = ("motion", "cuts")
@@ -86,10 +96,29 @@ class BuildConfig(Block):
             raise ValueError("a scorer is named twice")
         return names
 
+    @field_validator("sites", mode="before")
+    @classmethod
+    def _as_in_default(cls, sites: Any) -> Any:
+        usual = sites.get(DEFAULT_SITE) if isinstance(sites, dict) else None
+        if not isinstance(usual, dict):
+            return sites
+        return {
+            name: {**usual, **limits} if isinstance(limits, dict) else limits
+            for name, limits in sites.items()
+        }
+
+    @field_validator("sites")
+    @classmethod
+    def _as_sites_are_called(cls, sites: dict[str, SiteSettings]) -> dict[str, SiteSettings]:
+        for name in sites:
+            if name != name.lower() or "/" in name:
+                raise ValueError(f"{name!r} is no site; give a name as youtube, or a host, in small letters")
+        return sites
+
     @property
     def recipe(self) -> dict[str, Any]:
         """What decides a dataset's bytes, given its videos: no places, no parallelism."""
-        recipe = self.model_dump(mode="json", exclude={"dataset", "sources"})
+        recipe = self.model_dump(mode="json", exclude=_SHAPES_NO_BYTES)
         # Rules are tried in order, and JSON objects have none.
         recipe["curate"]["rules"] = [list(rule) for rule in self.curate.rules.items()]
         return recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
+from pipeline.config import BuildConfig, load_config
 from shards.errors import UserError
 from shards.manifest import recipe_hash
 
@@ -34,6 +34,12 @@ def test_every_config_that_ships_is_valid(path: Path) -> None:
         ("frame.fit=padd", "frame.fit: is 'padd'; should be 'pad', 'crop' or 'stretch'"),
         ("shards.max_bytes=big", "shards.max_bytes: is 'big'"),
         ("shards.max_bytes=0", "shards.max_bytes: is 0; should be greater than 0"),
+        ("sites={youtube: {videos_per_hour: 0}}", "sites.youtube.videos_per_hour: is 0; should be greater"),
+        (
+            "sites={youtube: {video_per_hour: 9}}",
+            "sites.youtube.video_per_hour: no such key; did you mean videos_per_hour?",
+        ),
+        ("sites={YouTube: {}}", "sites: 'YouTube' is no site; give a name as youtube, or a host"),
         ("sources=[]", "sources: "),
         ("sources=[{kind: ftp}]", "sources.0"),
         ("sources=[{kind: web}]", "sources.0: gives nothing to look at"),
@@ -55,7 +61,9 @@ def test_the_recipe_leaves_out_places_and_the_settings_hash_all_that_shapes_no_c
 ) -> None:
     path = write_config(FILES)
     plain = load_config(path)
-    moved = load_config(path, ["dataset=/elsewhere", "sources.0.path=/other"])
+    moved = load_config(
+        path, ["dataset=/elsewhere", "sources.0.path=/other", "sites={default: {concurrency: 1}}"]
+    )
     assert (moved.recipe, moved.settings_hash) == (plain.recipe, plain.settings_hash)
     curated = load_config(path, ["curate.rules={static: motion > 1}", "scorers=[motion]"])
     assert curated.recipe != plain.recipe
@@ -74,3 +82,11 @@ def test_the_recipe_keeps_the_order_of_rules_and_no_order_of_splits(write_config
     one = load_config(path, ["curate.splits={train: 0.5, val: 0.5}"]).recipe
     other = load_config(path, ["curate.splits={val: 0.5, train: 0.5}"]).recipe
     assert recipe_hash(one) == recipe_hash(other)
+
+
+def test_a_site_is_as_the_default_where_nothing_else_is_said(write_config: WriteConfig) -> None:
+    sites = {"default": {"concurrency": 2, "videos_per_hour": 50}, "127.0.0.1": {"videos_per_hour": 9}}
+    config = load_config(write_config(FILES, sites=sites))
+    told = config.sites["127.0.0.1"]
+    assert (told.videos_per_hour, told.concurrency, told.requests_per_hour) == (9, 2, 1000)
+    assert BuildConfig.model_validate_json(config.model_dump_json()) == config
