@@ -146,7 +146,7 @@ def ingest_waiting(
 
 def site_budgets(config: BuildConfig, engine: Engine) -> Budgets:
     """The budgets that all runs on the engine's machines share."""
-    return cast("Budgets", engine.shared("budgets", partial(Budgets, config.dataset, {})))
+    return cast("Budgets", engine.shared("budgets", partial(Budgets, config.dataset, config.sites)))
 
 
 def curate(config: BuildConfig) -> Selection:
