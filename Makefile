@@ -28,6 +28,17 @@ demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trai
 test: check  ## format, lint, types and tests: what CI runs
 	$(BIN)/python -m pytest
 
+.PHONY: soak
+soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random; takes half an hour
+	$(BIN)/python -m tests.faults.soak
+
+.PHONY: bench
+bench: $(READY)  ## the benchmarks of the README, one after the other; takes an hour
+	$(BIN)/genieset bench cut --peers
+	$(BIN)/genieset bench cut --hours 10
+	$(BIN)/genieset bench engine
+	$(BIN)/genieset bench ledger
+
 .PHONY: check
 check: $(READY)  ## format, lint and types only
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ for command in (
     building.ingest,
     building.curate,
     building.publish,
+    building.plan,
     dataset.status,
     dataset.verify,
     dataset.show,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ from shards.errors import SettingError, UserError
 if TYPE_CHECKING:
     from pipeline.build import Funnel
     from pipeline.config import BuildConfig
+    from pipeline.costs import Terms
     from pipeline.ledger import Books
+    from pipeline.plan import Plan
 
 
 def build(
@@ -142,6 +145,44 @@ def publish(
         screen.say(f"version {version.number} of {settings.dataset}: {len(version.shards)} shards")
 
 
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    sample: Annotated[
+        int, typer.Option("--sample", min=1, help="How many videos are ingested to measure them.")
+    ] = 8,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Plan for so many cores.")] = 1,
+    usd_per_cpu_hour: Annotated[float, typer.Option(min=0, help="Put in your own.")] = 0.02,
+    usd_per_gb_month: Annotated[float, typer.Option(min=0, help="Put in your own.")] = 0.02,
+    as_json: Json = False,
+) -> None:
+    """Ingest a few videos, and tell from them what the build will take: hours, bytes, money."""
+    from pipeline.costs import Terms
+    from pipeline.engine.child import OneChild
+    from pipeline.estimate import CONFIDENCE
+    from pipeline.plan import plan as make_plan
+
+    terms = Terms(jobs, usd_per_cpu_hour, usd_per_gb_month)
+    with _settings(config, overrides) as settings, screen.progress() as progress:
+        made = make_plan(settings, terms, sample, OneChild(), progress)
+    if as_json:
+        screen.print_json(
+            {
+                "videos": {"waiting": made.waiting, "probed": made.probed},
+                "confidence": CONFIDENCE,
+                "figures": {name: figure._asdict() for name, figure in made.figures.items()},
+                "assumed": asdict(terms),
+                **made.limit._asdict(),
+                "verdict": made.verdict,
+                "problems": made.problems,
+            }
+        )
+    else:
+        _print_plan(made, terms)
+    if made.problems:
+        raise typer.Exit(1)
+
+
 def _classes(retry: list[str] | None) -> list[str]:
     from pipeline.outcomes import TRANSIENT_FAILURES
 
@@ -167,6 +208,39 @@ def _print_funnel(funnel: Funnel, books: Books) -> None:
     names = ("found", "title-accepted", "ingested", "clips", "kept", "shards")
     screen.print_counts("funnel", dict(zip(names, asdict(funnel).values(), strict=True)))
     screen.print_counts("videos", books.counts())
+
+
+def _print_plan(made: Plan, terms: Terms) -> None:
+    from pipeline.costs import FIGURES
+    from pipeline.estimate import CONFIDENCE
+
+    probed = sum(made.probed.values())
+    states = ", ".join(f"{count} {state}" for state, count in made.probed.items())
+    rows = {}
+    for name, label in FIGURES.items():
+        unit = ", MB" if name.endswith("_bytes") else ""
+        rows[label + unit] = [_figure(value, 1e6 if unit else 1) for value in made.figures[name]]
+    screen.print_columns(
+        f"{made.waiting} videos, judged by {probed} ({states})",
+        (f"{CONFIDENCE:.0%}: from", "expected", "to"),
+        rows,
+    )
+    if made.figures["clips"].low is None:
+        screen.say("one video alone says nothing of how far the others may be from it: no intervals")
+    screen.say(
+        f"assumed: {terms.usd_per_cpu_hour:g} USD a core and hour, {terms.usd_per_gb_month:g} USD a GB and "
+        "month; --usd-per-cpu-hour and --usd-per-gb-month set yours"
+    )
+    screen.say(made.verdict)
+
+
+def _figure(value: float | None, unit: float) -> str:
+    """Three digits, and never an exponent."""
+    if value is None:
+        return "-"
+    value /= unit
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:,.{min(max(digits, 0), 6)}f}"
 
 
 def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,6 +84,22 @@ def print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) -
     table.add_column(justify="right" if right else "left", overflow="fold")
     for name, value in rows.items():
         table.add_row(Text(printable(name)), Text(printable(str(value))))
+    Console().print(table)
+
+
+def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """A table of names and several numbers each."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table.add_column()
+    for head in heads:
+        table.add_column(head, justify="right")
+    for name, values in rows.items():
+        table.add_row(*(Text(printable(value)) for value in (name, *values)))
     Console().print(table)
 
 

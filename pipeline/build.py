@@ -23,11 +23,12 @@ from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
 from pipeline.engine import Done, Engine, Part, Refused
 from pipeline.ingest import MeasureUnit, Unit, measure_pack, score_name
-from pipeline.ledger import Books, read_books
+from pipeline.ledger import Books, Waiting, read_books
 from pipeline.outcomes import INGESTED
 from pipeline.progress import Progress
 from pipeline.publish import publish as publish_selection
-from pipeline.runner import Politeness, Run
+from pipeline.queue import Politeness
+from pipeline.runner import Run
 from pipeline.sources.base import Source
 from shards.catalog import write_curated
 from shards.commits import commit_journal
@@ -124,8 +125,16 @@ def ingest(
     books = _known(config)
     for video_id in only:
         _known_video(books, config, video_id)
-    waiting = books.waiting(retry, only)
-    budgets = cast("Politeness", engine.shared("budgets", partial(Budgets, config.dataset, {})))
+    ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config, engine), progress)
+    _measure_missing(store, config, engine, progress)
+    return books_of(config)
+
+
+def ingest_waiting(
+    config: BuildConfig, waiting: Waiting, engine: Engine, budgets: Politeness, progress: Progress
+) -> None:
+    """Ingest these videos, and no others."""
+    store = _open(config)
     commit_journal(store).compact()
     make = UnitMaker(config, candidates.source_of(store, config.sources))
     Run(
@@ -133,8 +142,11 @@ def ingest(
     ).bring_to_an_end()
     commit_journal(store).compact()
     attempt_journal(store).compact()
-    _measure_missing(store, config, engine, progress)
-    return books_of(config)
+
+
+def site_budgets(config: BuildConfig, engine: Engine) -> Budgets:
+    """The budgets that all runs on the engine's machines share."""
+    return cast("Budgets", engine.shared("budgets", partial(Budgets, config.dataset, {})))
 
 
 def curate(config: BuildConfig) -> Selection:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from pipeline.attempts import AttemptLog, deaths_alone
@@ -21,6 +21,7 @@ from pipeline.ingest import Ended, Unit, ingest
 from pipeline.ledger import Waiting
 from pipeline.outcomes import PENDING, TRANSIENT_FAILURES
 from pipeline.progress import Progress
+from pipeline.queue import Politeness, Queue
 from pipeline.watchdog import Watchdog
 from shards.commits import commit_journal, commit_name
 from shards.errors import UserError
@@ -37,18 +38,6 @@ _BACKOFF_S = 2.0
 _BACKOFF_GROWS = 4
 _BATCH = 16
 _COMPACT_EVERY = 1000
-
-
-class Politeness(Protocol):
-    """The budgets of sites, as `pipeline.budget.Budgets` keeps them."""
-
-    def take(self, site: str, now_s: float) -> float:
-        """0 if a video of the site may begin; else when to ask again; infinite if not in this run."""
-
-    def end(
-        self, site: str, now_s: float, *, requests: int, failure: str | None, retry_after_s: float | None
-    ) -> None:
-        """A video of the site has ended."""
 
 
 class MakeUnit(Protocol):
@@ -118,12 +107,12 @@ class Run:
                     pause_s *= _BACKOFF_GROWS
 
     def _round(self, places: Iterable[int], *, alone: bool, pause_s: float = 0.0) -> None:
-        units = self._begin(_Queue(places, self._sites, self._budgets), pause_s, alone=alone)
+        units = self._begin(Queue(places, self._sites, self._budgets), pause_s, alone=alone)
         for unit, outcome in self._engine.run(_INGEST, units, _first_part, alone=alone):
             self._watchdog.ends(unit.video.video_id)
             self._end(unit, outcome, alone=alone)
 
-    def _begin(self, queue: _Queue, pause_s: float, *, alone: bool) -> Iterator[Unit | NotYet]:
+    def _begin(self, queue: Queue, pause_s: float, *, alone: bool) -> Iterator[Unit | NotYet]:
         if pause_s:
             yield NotYet(pause_s)
         commits = commit_journal(self._store)
@@ -241,37 +230,6 @@ class Run:
 
 
 _INGEST: Work[Unit, Ended] = ingest
-
-
-class _Queue:
-    """What is to begin, a line for each site; those that need no site are always next."""
-
-    def __init__(self, places: Iterable[int], sites: Sequence[str | None], budgets: Politeness) -> None:
-        self._lines: dict[str | None, deque[int]] = {}
-        for place in places:
-            self._lines.setdefault(sites[place], deque()).append(place)
-        self._budgets = budgets
-        self.given_up: Counter[str] = Counter()
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
-    def take(self) -> tuple[int | None, float]:
-        """The next place, or None and for how long there is none."""
-        waits_s = []
-        for site in sorted(self._lines, key=lambda site: site or ""):
-            wait_s = self._budgets.take(site, time.time()) if site else 0.0
-            if not wait_s:
-                line = self._lines[site]
-                place = line.popleft()
-                if not line:
-                    del self._lines[site]
-                return place, 0.0
-            if site and wait_s == float("inf"):
-                self.given_up[site] += len(self._lines.pop(site))
-            else:
-                waits_s.append(wait_s)
-        return None, min(waits_s, default=0.0)
 
 
 def quarantine_name(video_id: str, settings: str) -> str:

@@ -8,12 +8,16 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.outcomes import FINAL_FAILURES, Failed
 from shards.errors import UserError
+
+# What was downloaded in part waits so long for another try.
+_KEPT_S = 7 * 24 * 3600.0
 
 
 @contextmanager
@@ -26,13 +30,14 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
     Raises:
         UserError: the place for scratch folders is a link or belongs to another user.
     """
-    base = private_folder(_digest(dataset))
-    folder = base / video_id
-    lock = _lock(folder)
+    name = _digest(dataset)
+    folder = private_folder(name) / video_id
+    lock = _lock(name, folder)
     if lock is None:
-        with tempfile.TemporaryDirectory(dir=base) as private:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as private:
             yield Path(private)
         return
+    _sweep(folder.parent)
     keep = False
     try:
         yield folder
@@ -43,6 +48,15 @@ def scratch_folder(dataset: str, video_id: str) -> Iterator[Path]:
         if not keep:
             shutil.rmtree(folder)
         os.close(lock)
+        # Whoever comes last clears the place away.
+        with suppress(OSError):
+            folder.parent.rmdir()
+
+
+def held_bytes(dataset: str, video_id: str) -> int:
+    """How much lies in a video's scratch folder, if it has one."""
+    folder = _private_path(_digest(dataset)) / video_id
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def private_folder(name: str) -> Path:
@@ -51,7 +65,7 @@ def private_folder(name: str) -> Path:
     Raises:
         UserError: the place for it is a link or belongs to another user.
     """
-    folder = Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{name}"
+    folder = _private_path(name)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -60,11 +74,29 @@ def private_folder(name: str) -> Path:
     return folder
 
 
-def _lock(folder: Path) -> int | None:
+def _private_path(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"genieset-{os.getuid()}-{name}"
+
+
+def _sweep(base: Path) -> None:
+    """Bytes that nobody came back for are not waited with for ever."""
+    for folder in base.iterdir():
+        with suppress(FileNotFoundError, BlockingIOError):
+            if time.time() - folder.stat().st_mtime > _KEPT_S:
+                descriptor = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(name: str, folder: Path) -> int | None:
     """Make a folder and hold it: a descriptor to be closed, or None if another process holds it."""
     while True:
-        folder.mkdir(exist_ok=True)
         try:
+            private_folder(name)
+            folder.mkdir(exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
             continue

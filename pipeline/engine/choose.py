@@ -24,7 +24,7 @@ def open_engine(jobs: int = 1, ray_address: str | None = None) -> Iterator[Engin
         UserError: there is no cluster at the address.
     """
     if ray_address is not None:
-        from pipeline.engine.on_ray import cluster_engine
+        from pipeline.engine.start_ray import cluster_engine
 
         with cluster_engine(ray_address) as engine:
             yield engine
@@ -32,7 +32,7 @@ def open_engine(jobs: int = 1, ray_address: str | None = None) -> Iterator[Engin
         yield OneChild()
     else:
         _keep_strangers_out()
-        from pipeline.engine.on_ray import local_engine
+        from pipeline.engine.start_ray import local_engine
 
         with local_engine(jobs) as engine:
             yield engine

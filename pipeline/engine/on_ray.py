@@ -14,17 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import pickle
 import select
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -33,11 +28,11 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.engine import Lost, NotYet, Outcome, Part, Work, guard
+from pipeline.engine import Lost, NotYet, Outcome, Part, Work
 from pipeline.engine.child import Child
 from pipeline.engine.places import Places
+from pipeline.engine.shared_on_ray import SharedObject
 from pipeline.scratch import private_folder
-from shards.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,87 +43,11 @@ _NAMESPACE = "genieset"
 # no task would stand idle for ever (ray-project/ray#63513).
 _NETWORK_PER_CORE = 4
 
-# The smallest store that Ray accepts is 75 MiB; nothing large goes through it.
-_LOCAL_OBJECT_STORE_BYTES = 100 * 2**20
-
-# Of the 107 characters that a socket's name may have, Ray and the name of the folder take 85.
-_MAX_FOLDER_CHARS = 20
-
 _LOOK_EVERY_S = 1.0
 _LOOK_AT_NODES_EVERY_S = 5.0
 
 # A watcher that has not answered after so many deadlines of its unit's first part hangs itself.
 _BACKSTOP_DEADLINES = 10
-
-
-@contextmanager
-def local_engine(jobs: int) -> Iterator[RayEngine]:
-    """An engine over a Ray of its own on this machine, which ends with it.
-
-    Args:
-        jobs: how many units may be cut at once, >= 1.
-    """
-    folder = tempfile.mkdtemp(prefix="genieset-ray-", dir=_short_temporary_folder())
-    with _guarded(folder):
-        try:
-            ray.init(
-                num_cpus=jobs,
-                object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                namespace=_NAMESPACE,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
-            )
-            # What this process starts besides is not Ray's.
-            del os.environ[guard.MARK]
-            yield RayEngine(Path(folder))
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _guarded(folder: str) -> Iterator[None]:
-    """Whatever is started inside of this and marked ends with it, also when this process is killed."""
-    command = [sys.executable, "-I", "-S", guard.__file__, folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watching:
-        os.environ[guard.MARK] = folder
-        try:
-            yield
-        finally:
-            os.environ.pop(guard.MARK, None)
-            assert watching.stdin
-            watching.stdin.close()
-
-
-@contextmanager
-def cluster_engine(address: str) -> Iterator[RayEngine]:
-    """An engine over a Ray cluster that is running; it is left as it was.
-
-    Args:
-        address: `host:port` of the head, or `auto` on a node of the cluster.
-
-    Raises:
-        UserError: there is no cluster, or it does not let this process in.
-    """
-    if address.startswith("ray://"):
-        raise UserError(
-            f"--ray-address {address}: a Ray client would carry every unit through one process; run the "
-            "command on a node of the cluster, with --ray-address auto"
-        )
-    try:
-        ray.init(address=address, namespace=_NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"--ray-address {address}: no cluster answers there ({reason}); "
-            "start one with `ray up` or `ray start`"
-        ) from None
-    try:
-        yield RayEngine()
-    finally:
-        ray.shutdown()
 
 
 class RayEngine:
@@ -170,7 +89,7 @@ class RayEngine:
 
     def shared(self, name: str, make: Callable[[], object]) -> object:
         """See `Engine.shared`: held by a named actor without a core, near whoever asked first."""
-        return _SharedProxy(name, make)
+        return SharedObject(name, make)
 
 
 _END = object()
@@ -308,43 +227,3 @@ def _follow_raylet_into_death() -> None:
     with contextlib.suppress(ProcessLookupError):
         select.select([os.pidfd_open(raylet)], [], [])
     os._exit(1)
-
-
-class _Shared:
-    """Holds one object; its methods are called one at a time."""
-
-    def __init__(self, make: bytes) -> None:
-        self._held = pickle.loads(make)()  # noqa: S301 - from the driver of this run
-
-    def call(self, call: bytes) -> bytes:
-        method, arguments, named = pickle.loads(call)  # noqa: S301 - from the driver of a run
-        return pickle.dumps(getattr(self._held, method)(*arguments, **named))
-
-
-class _SharedProxy:
-    """Calls the methods of an object in an actor; one that went down with its node is made anew."""
-
-    def __init__(self, name: str, make: Callable[[], object]) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        options = {"name": name, "namespace": _NAMESPACE, "get_if_exists": True, "num_cpus": 0}
-        self._actor_class: Any = ray.remote(_Shared).options(**options, scheduling_strategy=here)
-        self._make = pickle.dumps(make)
-        self._actor: Any = self._actor_class.remote(self._make)
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            request = pickle.dumps((method, arguments, named))
-            try:
-                answer: bytes = ray.get(self._actor.call.remote(request))
-            except ray.exceptions.RayActorError:
-                self._actor = self._actor_class.remote(self._make)
-                answer = ray.get(self._actor.call.remote(request))
-            return pickle.loads(answer)  # noqa: S301 - from the actor of a run
-
-        return call
-
-
-def _short_temporary_folder() -> str:
-    """Ray puts sockets below it, whose names the kernel limits to 107 characters."""
-    chosen = tempfile.gettempdir()
-    return chosen if len(chosen) <= _MAX_FOLDER_CHARS else "/tmp"  # noqa: S108 - mkdtemp makes a private folder there

@@ -114,6 +114,7 @@ def test_the_house_in_contributing_is_the_house() -> None:
     told = set(re.findall(r"^([a-z_]+)/  ", CONTRIBUTING, flags=re.MULTILINE))
     assert told == {
         "bench",
+        "commands",
         "configs",
         "examples",
         "shards",

@@ -20,7 +20,12 @@ MAY_IMPORT = {
     "bench": {"shards", "filters", "pipeline", "trainer_bridge"},
     "commands": {"shards", "filters", "pipeline", "trainer_bridge", "bench"},
 }
-RAY_AT = {"pipeline/engine/on_ray.py", "trainer_bridge/launch.py"}
+RAY_AT = {
+    "pipeline/engine/on_ray.py",
+    "pipeline/engine/shared_on_ray.py",
+    "pipeline/engine/start_ray.py",
+    "trainer_bridge/launch.py",
+}
 MODELS = "trainer_bridge/models/"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,23 @@ def test_bytes_are_kept_for_another_try() -> None:
         assert (folder / "source.part").read_bytes() == b"bytes"
 
 
+def test_nothing_is_left_when_nothing_is_kept(tmp_path: Path) -> None:
+    with scratch_folder("dataset", "video"), scratch_folder("dataset", "other"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_nobody_comes_back_for_goes_after_a_week() -> None:
+    with pytest.raises(Failed):
+        leave(Failed("timeout", ""))
+    with scratch_folder("dataset", "other") as folder:
+        old = folder.parent / "video"
+        os.utime(old, (0, 0))
+        with scratch_folder("dataset", "third"):
+            assert not old.exists()
+        assert folder.exists()
+
+
 def test_two_at_once_have_a_folder_each_and_two_datasets_too() -> None:
     with scratch_folder("dataset", "video") as mine, scratch_folder("dataset", "video") as theirs:
         assert mine != theirs
@@ -57,7 +75,7 @@ def test_two_at_once_have_a_folder_each_and_two_datasets_too() -> None:
 def test_a_link_laid_in_its_place_is_refused(tmp_path: Path) -> None:
     with scratch_folder("dataset", "video") as folder:
         base = folder.parent
-    elsewhere = base.rename(tmp_path / "elsewhere")
-    base.symlink_to(elsewhere)
+    (tmp_path / "elsewhere").mkdir()
+    base.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="not a folder of this user"), scratch_folder("dataset", "video"):
         pass
