@@ -51,11 +51,17 @@ format: $(READY)  ## bring the code into shape
 	$(BIN)/ruff format .
 
 .PHONY: upgrade
-upgrade:  ## renew constraints.txt with the newest releases that pyproject.toml admits
+upgrade:  ## renew the constraints with the newest releases that pyproject.toml admits
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	{ head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
+	$(PYTHON) -m venv --clear $(VENV)-cluster
+	$(VENV)-cluster/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[cluster]'
+	{ head -n 1 constraints-cluster.txt; $(VENV)-cluster/bin/pip freeze | grep -v '^genieset @' \
+	  | grep -vxFf constraints.txt; } > constraints.new
+	mv constraints.new constraints-cluster.txt
+	rm -rf $(VENV)-cluster
 	@touch $(READY)
 
 .PHONY: clean
