@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -138,3 +139,23 @@ def test_nothing_is_left_of_it() -> None:
     assert done.stderr == ""
     assert list(Path(folder).iterdir()) == []
     Path(folder).rmdir()
+
+
+def test_a_part_on_the_gpu_side_has_a_gpu_of_its_own() -> None:
+    """Of a Ray that is told of two GPUs; there need be none."""
+    folder = tempfile.mkdtemp(dir="/tmp", prefix="g")
+    script = (
+        "import ray\n"
+        "from pipeline.engine import Part\n"
+        "from pipeline.engine.on_ray import RayEngine\n"
+        "from tests.pipeline.units import wait_for_another_and_tell_devices\n"
+        "ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False,\n"
+        f"         _temp_dir={folder!r})\n"
+        f"places = [{folder!r} + '/' + name for name in 'ab']\n"
+        "told = RayEngine().run(wait_for_another_and_tell_devices, places, lambda _: Part(60.0, 'gpu'))\n"
+        "print(sorted(outcome.result for _, outcome in told))\n"
+        "ray.shutdown()\n"
+    )
+    done = units.python(script, tmp=folder)
+    assert done.stdout == "['0', '1']\n", done.stderr
+    shutil.rmtree(folder)

@@ -153,3 +153,9 @@ def python(script: str, tmp: str) -> subprocess.CompletedProcess[str]:
         check=False,
         env={**os.environ, "PYTHONPATH": root, "TMPDIR": tmp},
     )
+
+
+def wait_for_another_and_tell_devices(place: str) -> str:
+    Path(place).touch()
+    wait_until(lambda: all((Path(place).parent / name).exists() for name in "ab"), "the other")
+    return os.environ["CUDA_VISIBLE_DEVICES"]
