@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from pipeline.ledger import Books
     from pipeline.plan import Plan
 
+# Assumptions, of the order that large clouds asked in 2025: a spot vCPU was 0.01 to 0.03 USD an hour, a
+# GB in standard object storage 0.02 to 0.026 USD a month.
+_USD_PER_CPU_HOUR = 0.02
+_USD_PER_GB_MONTH = 0.02
+
 
 def build(
     config: Config,
@@ -152,8 +157,12 @@ def plan(
         int, typer.Option("--sample", min=1, help="How many videos are ingested to measure them.")
     ] = 8,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Plan for so many cores.")] = 1,
-    usd_per_cpu_hour: Annotated[float, typer.Option(min=0, help="Put in your own.")] = 0.02,
-    usd_per_gb_month: Annotated[float, typer.Option(min=0, help="Put in your own.")] = 0.02,
+    usd_per_cpu_hour: Annotated[
+        float, typer.Option(min=0, help="Price of a core; put in your own.")
+    ] = _USD_PER_CPU_HOUR,
+    usd_per_gb_month: Annotated[
+        float, typer.Option(min=0, help="Price of storage; put in your own.")
+    ] = _USD_PER_GB_MONTH,
     as_json: Json = False,
 ) -> None:
     """Ingest a few videos, and tell from them what the build will take: hours, bytes, money."""

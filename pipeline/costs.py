@@ -35,18 +35,15 @@ _HOUR_S = 3600.0
 class Terms:
     """What the build shall run on, and what that costs.
 
-    The prices are round figures of the order that large clouds asked in 2025 for a spot vCPU and for
-    standard object storage. They are assumptions: who plans puts in those of their own contract.
-
     Attributes:
         cores: of the kind that the probe ran on.
         usd_per_cpu_hour: of a core that is held, at work or not.
         usd_per_gb_month: of 10^9 bytes stored.
     """
 
-    cores: int = 1
-    usd_per_cpu_hour: float = 0.02
-    usd_per_gb_month: float = 0.02
+    cores: int
+    usd_per_cpu_hour: float
+    usd_per_gb_month: float
 
 
 class Limit(NamedTuple):

@@ -15,6 +15,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ import numpy.typing as npt
 CONFIDENCE = 0.9
 """The share of intervals that hold what is then found.
 
-Of the 13 sample videos, 500 times 2 to 12 at random: between 83 % and 93 %, for CPU, clips and bytes.
+Measured on the 13 sample videos, with 500 seeds each: of samples of 2, 77 % to 90 %; of 3, 5 and 8,
+84 % to 97 % (CPU, clips and bytes).
 """
 
 Draws = npt.NDArray[np.float64]
@@ -55,13 +57,17 @@ class Interval(NamedTuple):
 
 
 def spread(total: int, count: int, seed: int) -> list[int]:
-    """Places of a sample at equal steps from a random start: each is as likely as any other.
+    """Places of a sample, in order: one at random from each of `count` equal stretches of a sorted list.
 
-    In a sorted list it takes from every stretch of it, in proportion.
+    Not at equal steps: what comes and goes with the step (every second video is a long play) would be
+    in all of the sample or in none of it. Where the stretches begin is random too, so that each place
+    is as likely as any other also where the stretches cannot be quite equal.
     """
+    chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
     count = min(count, total)
-    start = random.Random(seed).random()  # noqa: S311 - a sample, not a secret
-    return [min(int((start + number) * total / count), total - 1) for number in range(count)]
+    start = chance.randrange(total)
+    edges = [number * total // count for number in range(count + 1)]
+    return sorted((start + chance.randrange(*stretch)) % total for stretch in pairwise(edges))
 
 
 def predict_totals(
