@@ -104,7 +104,8 @@ def verdict(found: Limit, wall_h: float, cores: int, site: str) -> str:
     Args:
         site: the one whose budget asks for the most hours.
     """
-    took = f"about {wall_h:.3g} hours on {cores} core{'s' * (cores > 1)}"
+    time = f"{wall_h:.3g} hours" if wall_h >= 1 else f"{60 * wall_h:.3g} minutes"
+    took = f"about {time} on {cores} core{'s' * (cores > 1)}"
     if found.enough_cores is None:
         return f"{took}: the CPU is the ceiling; twice the cores take half the time"
     if found.ceiling == "cpu":

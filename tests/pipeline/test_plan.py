@@ -154,7 +154,7 @@ def test_the_budget_of_a_site_is_told_to_be_the_ceiling(write_config: WriteConfi
     assert (made.waiting, made.probed) == (2, {INGESTED: 1})
     assert made.limit == ("budget", 1)
     assert made.verdict == (
-        "about 0.2 hours on 16 cores: the budget of loopback is the ceiling; more than 1 core will not help"
+        "about 12 minutes on 16 cores: the budget of loopback is the ceiling; more than 1 core will not help"
     )
     assert made.figures["budget_hours"].estimate == pytest.approx(0.2)
     assert made.figures["network_hours"].estimate > 0
