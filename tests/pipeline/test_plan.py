@@ -15,9 +15,8 @@ import pytest
 
 from examples.site import VideoSite
 from pipeline.attempts import attempt_journal
-from pipeline.budget import Budgets, SiteSettings
 from pipeline.build import books_of, build
-from pipeline.config import BuildConfig, load_config
+from pipeline.config import load_config
 from pipeline.costs import FIGURES, Terms
 from pipeline.engine.child import OneChild
 from pipeline.outcomes import INGESTED
@@ -133,24 +132,15 @@ class OneSite(WebSource):
         return "loopback"
 
 
-class Stingy(OneChild):
-    """An engine whose budgets let one video begin every six minutes."""
-
-    def __init__(self, config: BuildConfig) -> None:
-        self._budgets = Budgets(config.dataset, {"loopback": SiteSettings(videos_per_hour=10)})
-
-    def shared(self, name: str, make: Callable[[], object]) -> object:
-        return self._budgets
-
-
 def test_the_budget_of_a_site_is_told_to_be_the_ceiling(write_config: WriteConfig, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     shutil.copytree(EXAMPLES / "not_gameplay", folder)
     with VideoSite(folder) as site:
         source = OneSite(feeds=(site.feed_url,), allow_private=True)
-        config = load_config(write_config([{"kind": "files", "path": "."}]))
+        sites = {"loopback": {"videos_per_hour": 10}}
+        config = load_config(write_config([{"kind": "files", "path": "."}], sites=sites))
         config = config.model_copy(update={"sources": (source,)})
-        made = plan(config, Terms(16, 0.02, 0.02), 1, Stingy(config), Quiet())
+        made = plan(config, Terms(16, 0.02, 0.02), 1, OneChild(), Quiet())
     assert (made.waiting, made.probed) == (2, {INGESTED: 1})
     assert made.limit == ("budget", 1)
     assert made.verdict == (
