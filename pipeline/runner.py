@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from pipeline.attempts import AttemptLog, deaths_alone
+from pipeline.attempts import AttemptLog, attempt_journal, deaths_alone
 from pipeline.engine import Died, Done, Engine, Expired, Lost, NotYet, Outcome, Part, Raised, Refused, Work
 from pipeline.ingest import Ended, Unit, ingest
 from pipeline.ledger import Waiting
@@ -232,6 +232,7 @@ class Run:
         self._progress.step("ingest", self._ended, len(self._waiting), f"{video_id}: {state}")
         if self._ended % _COMPACT_EVERY == 0:
             commit_journal(self._store).compact()
+            attempt_journal(self._store).compact()
 
 
 _INGEST: Work[Unit, Ended] = ingest
