@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.outcomes import PENDING
 from shards.journal import Journal
 from shards.store import Store
 
@@ -110,10 +112,15 @@ def last_ends(store: Store, settings: str) -> pa.Table:
     return newest_first.take(first)
 
 
-def deaths_alone(store: Store, settings: str) -> dict[str, int]:
-    """Video id -> how often it took its process along with nothing else on the node."""
-    rows = attempt_journal(store).read(["event", "settings", "video_id", "alone"])
-    died = rows.filter(
-        pc.and_(pc.and_(pc.equal(rows["settings"], settings), pc.equal(rows["event"], DIED)), rows["alone"])
-    )
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(died["video_id"]).to_pylist()}
+def deaths_alone(store: Store, settings: str) -> Counter[str]:
+    """Video id -> how often it took its process along with nothing else on the node, since it was last
+    kept apart for that.
+    """
+    rows = attempt_journal(store).read(["at", "event", "settings", "video_id", "state", "alone"])
+    died = rows.filter(pc.and_(pc.equal(rows["settings"], settings), pc.equal(rows["event"], DIED)))
+    deaths: Counter[str] = Counter()
+    for row in died.sort_by("at").to_pylist():
+        deaths[row["video_id"]] += row["alone"]
+        if row["state"] != PENDING:
+            del deaths[row["video_id"]]
+    return +deaths

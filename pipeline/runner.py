@@ -81,7 +81,7 @@ class Run:
         self._watchdog = Watchdog(progress.note)
         self._sites = [make.site(video) for video in waiting]
         self._places = {video_id: place for place, video_id in enumerate(waiting.video_ids)}
-        self._deaths = Counter(deaths_alone(store, settings))
+        self._deaths = deaths_alone(store, settings)
         self._failed: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
         self._suspects: list[int] = []

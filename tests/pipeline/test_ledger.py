@@ -99,6 +99,9 @@ def test_deaths_are_counted_alone_and_over_runs(store: Store) -> None:
         with AttemptLog(store, SETTINGS) as log:
             log.died("x-1", "pending", "died", alone=alone, log="")
     assert deaths_alone(store, SETTINGS) == {"x-1": 2}
+    with AttemptLog(store, SETTINGS) as log:
+        log.died("x-1", "failed:crashed", "died", alone=True, log="")
+    assert deaths_alone(store, SETTINGS) == {}, "what is tried again after it was kept apart begins anew"
     assert deaths_alone(store, "other") == {}
 
 
