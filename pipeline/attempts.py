@@ -113,9 +113,7 @@ def last_ends(store: Store, settings: str) -> pa.Table:
 
 
 def deaths_alone(store: Store, settings: str) -> Counter[str]:
-    """Video id -> how often it took its process along with nothing else on the node, since it was last
-    kept apart for that.
-    """
+    """Video id -> how often it took its process along when alone, since it was last kept apart for that."""
     rows = attempt_journal(store).read(["at", "event", "settings", "video_id", "state", "alone"])
     died = rows.filter(pc.and_(pc.equal(rows["settings"], settings), pc.equal(rows["event"], DIED)))
     deaths: Counter[str] = Counter()
