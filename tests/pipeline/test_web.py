@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from examples.site import Resource, VideoSite
-from pipeline import ytdlp_child
+from pipeline import child_network, ytdlp_child
 from pipeline.cut import cut
-from pipeline.download import _fetch_deadline_s, _one_line, download, list_videos
+from pipeline.download import Visit, _fetch_deadline_s, _one_line, download, list_videos
 from pipeline.frame import FrameSettings
 from pipeline.outcomes import Failed
 from pipeline.probe import probe
@@ -24,6 +24,7 @@ from pipeline.sources.web import WebSource
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEM = "cartoon_bunny_loop"
+HERE = Visit(allow_private=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSite]:
 
 
 def fetch(site: VideoSite, stem: str, folder: Path) -> Path:
-    path, _ = download(site.page_url(stem), folder, min_height_px=144, allow_private=True, duration_s=None)
-    return path
+    return download(site.page_url(stem), folder, HERE, min_height_px=144, duration_s=None).path
 
 
 def test_a_feed_a_page_and_both_name_the_same_video(site: VideoSite) -> None:
     both = WebSource(feeds=(site.feed_url,), urls=(site.page_url(STEM),), allow_private=True)
     problems: list[str] = []
-    videos = list(both.discover(problems.append))
+    videos = [found.video for found in both.discover(problems.append)]
     assert not problems
     assert len(videos) == 3
     assert len({video.video_id for video in videos}) == 2
@@ -52,7 +52,7 @@ def test_a_feed_a_page_and_both_name_the_same_video(site: VideoSite) -> None:
 
 
 def test_max_videos_is_a_limit(site: VideoSite) -> None:
-    assert len(list_videos(site.feed_url, max_videos=1, allow_private=True)) == 1
+    assert len(list_videos(site.feed_url, HERE, max_videos=1)) == 1
 
 
 def test_hls_is_downloaded_without_ffmpeg_and_can_be_cut(site: VideoSite, tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_private_addresses_are_refused_unless_allowed(site: VideoSite, tmp_path:
     before = len(site.requests)
     page = site.page_url(STEM)
     attempts = {
-        "list": partial(list_videos, site.feed_url, max_videos=9, allow_private=False),
-        "fetch": partial(download, page, tmp_path, min_height_px=144, allow_private=False, duration_s=None),
+        "list": partial(list_videos, site.feed_url, Visit(), max_videos=9),
+        "fetch": partial(download, page, tmp_path, Visit(), min_height_px=144, duration_s=None),
     }
     with pytest.raises(Failed) as failed:
         attempts[do]()
@@ -142,8 +142,8 @@ def test_a_feed_item_has_the_id_of_its_site(site: VideoSite, tmp_path: Path) -> 
     (tmp_path / "a.mp4").symlink_to(EXAMPLES / "not_gameplay" / f"{STEM}.mp4")
     with VideoSite(tmp_path) as running:
         running._server.resources["/feed.rss"] = Resource("application/rss+xml", feed.encode())
-        (video,) = WebSource(feeds=(running.feed_url,), allow_private=True).discover(pytest.fail)
-    assert video.video_id == "youtube-dQw4w9WgXcQ"
+        (found,) = WebSource(feeds=(running.feed_url,), allow_private=True).discover(pytest.fail)
+    assert found.video.video_id == "youtube-dQw4w9WgXcQ"
 
 
 def test_an_address_that_is_no_text_is_told_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,15 +151,15 @@ def test_an_address_that_is_no_text_is_told_and_hides_no_other(monkeypatch: pyte
     entries: list[dict[str, Any]] = [{"url": url, "id": None, "site": "Site"} for url in addresses]
     monkeypatch.setattr("pipeline.sources.web.list_videos", lambda *args, **kwargs: entries)
     problems: list[str] = []
-    (video,) = WebSource(urls=("http://a/",)).discover(problems.append)
-    assert video.url == "http://a/b"
+    (found,) = WebSource(urls=("http://a/",)).discover(problems.append)
+    assert found.video.url == "http://a/b"
     assert len(problems) == 2
     assert all(problem.isprintable() for problem in problems)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_an_address_of_the_internet_is_public(address: str) -> None:
-    assert ytdlp_child.is_public(address)
+    assert child_network.is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -171,15 +171,15 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
     ],
 )
 def test_an_address_of_this_network_is_not_public_in_any_disguise(address: str) -> None:
-    assert not ytdlp_child.is_public(address)
+    assert not child_network.is_public(address)
 
 
 def test_a_proxy_of_the_environment_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to be put back
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
-    ytdlp_child._refuse_private_addresses()
+    child_network.refuse_private_addresses(None)
     assert socket.getaddrinfo("127.0.0.1", 3128)
-    with pytest.raises(ytdlp_child.PrivateAddressError):
+    with pytest.raises(child_network.PrivateAddressError):
         socket.getaddrinfo("127.0.0.1", 80)
 
 
