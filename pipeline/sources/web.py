@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ _PAGES_AT_ONCE = 20
 
 # These extractors read any page and have no ids of their own.
 _SITELESS = frozenset({None, "", "Generic", "HTML5MediaEmbed"})
+
+_UNREAD: Mapping[str, Any] = MappingProxyType({})
 
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")]
 
@@ -215,8 +218,7 @@ class WebSource(Source):
                 for page in pages:
                     entry = new[page["url"]]
                     if "info" in page:
-                        told = {name: value for name, value in page["info"].items() if value is not None}
-                        yield self._found(entry | told | {name: entry.get(name) for name in _IDENTITY})
+                        yield self._found(entry, page["info"])
                     elif page.get("passing") or page.get("failure") == "throttled":
                         problem(f"{page['url']}: left to the next time: {page['detail']}")
                     else:
@@ -224,15 +226,13 @@ class WebSource(Source):
                 if len(pages) < len(some):
                     break
 
-    def _found(self, entry: dict[str, Any]) -> Found:
+    def _found(self, entry: dict[str, Any], page: Mapping[str, Any] = _UNREAD) -> Found:
+        """A video is known by what its list says, and described by its page where that was read."""
         site, site_id, url = entry.get("site"), entry.get("id"), entry["url"]
         known = site_id and site not in _SITELESS
         video_id = site_video_id(str(site), str(site_id)) if known else url_video_id(url)
-        return found_from_info(video_id, self.kind, url, entry)
-
-
-# What a video is known by is what the list says.
-_IDENTITY = ("url", "site", "id")
+        told = {name: value for name, value in page.items() if value is not None}
+        return found_from_info(video_id, self.kind, url, entry | told)
 
 
 def _site_of(url: str) -> str:
