@@ -53,7 +53,7 @@ format: $(READY)  ## bring the code into shape
 .PHONY: upgrade
 upgrade:  ## renew the constraints with the newest releases that pyproject.toml admits
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,youtube]'
 	{ head -n 1 constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)-cluster

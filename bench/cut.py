@@ -63,7 +63,7 @@ def unit_of(video: Path) -> Unit:
     """A local video, to be ingested with all `clip` scorers; its dataset is still to be named."""
     source = FilesSource(path=str(video))
     found = next(iter(source.discover(_raise)))
-    return Unit("", found, source, FrameSettings(), tuple(scorer_names()), "bench")
+    return Unit("", found.video, source, FrameSettings(), tuple(scorer_names()), "bench")
 
 
 def _ingest(video: Path) -> Work:

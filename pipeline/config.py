@@ -17,14 +17,15 @@ from filters.titles import TitleRules
 from pipeline.budget import DEFAULT_SITE, SiteSettings
 from pipeline.cut import CUT_VERSION
 from pipeline.frame import FrameSettings
+from pipeline.opt_out import OptOut
 from pipeline.sources.base import Source, source_kinds
 from shards.codec import CODEC_VERSION
 from shards.settings import Block, load_settings
 
 _SUM_TOLERANCE = 1e-9
 
-# Where the videos are from, and how politely they are asked for.
-_SHAPES_NO_BYTES = {"dataset", "sources", "sites"}
+# Where the videos are from, how politely they are asked for, and who does not want that.
+_SHAPES_NO_BYTES = {"dataset", "sources", "sites", "opt_out"}
 
 if TYPE_CHECKING:
     AnySource = Source
@@ -75,11 +76,13 @@ class BuildConfig(Block):
     Attributes:
         sites: what each site may be asked, by the name that its extractor has in yt-dlp (`youtube`) or
             else by host; what is not said there is as in `default`.
+        opt_out: videos that are never fetched: a file with an entry a line, or a list of entries.
     """
 
     dataset: str = Field(min_length=1)
     sources: tuple[AnySource, ...] = Field(min_length=1)
     sites: dict[str, SiteSettings] = Field(default_factory=dict)
+    opt_out: OptOut = OptOut()
     titles: TitleRules | None = None
     frame: FrameSettings = FrameSettings()
     scorers: tuple[str, ...] = ("motion", "cuts")

@@ -99,8 +99,10 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
             for name, data in fetched.beside.items():
                 store.put(f"{pack.removesuffix('.tar')}.{name}", data)
     except Rejected as rejected:
+        requests = requests or rejected.requests
         ended = Ended(rejected.state, rejected.detail)
     except Failed as failed:
+        requests = requests or failed.requests
         ended = Ended(failed.state, failed.detail, passing=failed.passing, retry_after_s=failed.retry_after_s)
     ended = replace(ended, requests=requests)
     if ended.state.removeprefix("failed:") not in TRANSIENT_FAILURES:

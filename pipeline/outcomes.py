@@ -13,12 +13,17 @@ TRANSIENT_FAILURES = frozenset({"unavailable", "throttled", "timeout", "crashed"
 
 
 class Rejected(Exception):  # noqa: N818 - it is an outcome, not an error
-    """The video is fine and not wanted: `rejected:<rule>`."""
+    """The video is fine and not wanted: `rejected:<rule>`.
 
-    def __init__(self, rule: str, detail: str) -> None:
+    Args:
+        requests: how many a site was asked before that was known.
+    """
+
+    def __init__(self, rule: str, detail: str, *, requests: int = 0) -> None:
         super().__init__(rule, detail)
         self.state = f"rejected:{rule}"
         self.detail = detail
+        self.requests = requests
 
 
 class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
@@ -29,11 +34,18 @@ class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
         detail: one line for a person.
         passing: whether the same may go well soon (a connection that broke), so that it is worth
             another try in the same run; a page that is gone is not.
-        retry_after_s: how long a site asked to be left alone.
+        retry_after_s: how long a site asked to be left alone; 0 if it did not say how long.
+        requests: how many a site was asked before it failed.
     """
 
     def __init__(
-        self, failure: str, detail: str, *, passing: bool = False, retry_after_s: float | None = None
+        self,
+        failure: str,
+        detail: str,
+        *,
+        passing: bool = False,
+        retry_after_s: float | None = None,
+        requests: int = 0,
     ) -> None:
         if failure not in FINAL_FAILURES | TRANSIENT_FAILURES:
             raise ValueError(f"unknown failure class {failure!r}")
@@ -43,3 +55,4 @@ class Failed(Exception):  # noqa: N818 - it is an outcome, not an error
         self.detail = detail
         self.passing = passing
         self.retry_after_s = retry_after_s
+        self.requests = requests

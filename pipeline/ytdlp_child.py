@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
-import ipaddress
+import io
 import json
 import os
-import socket
+import re
 import sys
-import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yt_dlp
 from yt_dlp.networking.exceptions import HTTPError
 
-_FIELDS = (
-    "id",
-    "title",
-    "description",
-    "channel",
-    "uploader",
-    "duration",
-    "license",
-    "upload_date",
+from pipeline.child_failures import (
+    EXPECTED,
+    LiveError,
+    TooLargeError,
+    UnwantedError,
+    answer_of,
+    left_alone,
 )
+from pipeline.child_network import RequestCounter, refuse_private_addresses
+from pipeline.page_info import LASTING, PASSING, RENDITION, kept_info
+
 _MAX_DEPTH = 3
-_STALL_S = 30
 _RETRIES = 3
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_MAX_SUBTITLE_BYTES = 4_000_000
+_SUBTITLES = "subtitles"
+_CLIENT_ERRORS = range(400, 500)
 
 
-class PrivateAddressError(OSError):
-    """A name leads to this machine or its own network.
+class _Site(yt_dlp.YoutubeDL):  # type: ignore[misc]
+    """yt-dlp that obeys a site which asks to be left alone, and can do without subtitles."""
 
-    An OSError, as what a look-up may raise: anything else yt-dlp takes for its own bug and hides.
-    """
+    def __init__(self, options: dict[str, Any], counter: RequestCounter) -> None:
+        super().__init__(options)
+        self._counter = counter
 
+    def urlopen(self, req: Any) -> Any:
+        """Make a request."""
+        try:
+            return super().urlopen(req)
+        except HTTPError as error:
+            if asked := left_alone(error):
+                raise asked from error
+            raise
 
-class TooLargeError(Exception):
-    """More bytes than the job allows."""
+    def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
+        """Download a file or a stream."""
+        one_file = info.get("protocol") in ("http", "https")
+        with nullcontext() if one_file else self._counter.as_one():
+            try:
+                return super().dl(name, info, subtitle=subtitle, test=test)
+            except HTTPError as error:
+                # A video is worth having without its subtitles.
+                if subtitle and error.status in _CLIENT_ERRORS:
+                    return False, False
+                raise
 
 
 class _Quiet:
@@ -66,20 +85,45 @@ def main() -> None:
     os.dup2(2, 1)
     job = json.load(sys.stdin)
     if not job["allow_private"]:
-        _refuse_private_addresses()
+        refuse_private_addresses(job["proxy"])
+    counter = RequestCounter()
     try:
-        answer = _list(job) if job["do"] == "list" else _fetch(job)
-    except (yt_dlp.utils.YoutubeDLError, OSError, TooLargeError) as error:
-        failure, detail = _classify(error)
-        answer = {"failure": failure, "detail": detail}
+        answer = {"list": _list, "pages": _pages, "fetch": _fetch}[job["do"]](job, counter)
+    except EXPECTED as error:
+        answer = answer_of(error)
     with os.fdopen(answer_fd, "w") as out:
-        json.dump(answer, out)
+        json.dump(answer | {"requests": counter.count}, out)
 
 
-def _list(job: dict[str, Any]) -> dict[str, Any]:
-    options = {**_OPTIONS, "extract_flat": "in_playlist", "playlistend": job["max_videos"]}
-    with yt_dlp.YoutubeDL(options) as ydl:
+def _list(job: dict[str, Any], counter: RequestCounter) -> dict[str, Any]:
+    options = {**_options(job), "extract_flat": "in_playlist", "playlistend": job["max_videos"]}
+    with _Site(options, counter) as ydl:
         return {"videos": list(_videos(ydl, job["url"], job["max_videos"], _MAX_DEPTH))}
+
+
+def _pages(job: dict[str, Any], counter: RequestCounter) -> dict[str, Any]:
+    """What each page says; the rest is left unread where the site asks to be left alone."""
+    pages = []
+    with _Site({**_options(job), "ignore_no_formats_error": True, "noplaylist": True}, counter) as ydl:
+        for url in job["urls"]:
+            try:
+                info = _first(ydl.extract_info(url, download=False))
+                pages.append({"url": url, "info": _fields(info, url, info.get("extractor_key"))})
+            except EXPECTED as error:
+                pages.append({"url": url, **answer_of(error)})
+                if pages[-1].get("failure") == "throttled":
+                    break
+    return {"pages": pages}
+
+
+def _first(info: dict[str, Any]) -> dict[str, Any]:
+    """A page that holds several videos stands for its first."""
+    while info.get("_type") == "playlist":
+        entry = next(iter(info.get("entries") or ()), None)
+        if entry is None:
+            raise yt_dlp.utils.DownloadError("there is no video on the page")
+        info = entry
+    return info
 
 
 def _videos(ydl: Any, url: str, limit: int, depth: int) -> Iterator[dict[str, Any]]:
@@ -118,34 +162,65 @@ def site_and_id(url: str) -> dict[str, str]:
     return {"site": extractor.ie_key(), "id": site_id}
 
 
-def _fetch(job: dict[str, Any]) -> dict[str, Any]:
+def _fetch(job: dict[str, Any], counter: RequestCounter) -> dict[str, Any]:
     height = job["min_height_px"]
+    folder = Path(job["folder"])
     options = {
-        **_OPTIONS,
+        **_options(job),
         # The smallest rendition that serves, without sound if the site has it so; failing that
         # one that does not tell its height, failing that the best of those too small.
         "format": f"wv[height>={height}]/wv*[height>={height}]/wv*[height>=?{height}]/bv*",
-        "outtmpl": {"default": str(Path(job["folder"]) / "source.%(format_id)#.40S.%(ext)s")},
+        "outtmpl": {
+            "default": str(folder / "source.%(format_id)#.40S.%(ext)s"),
+            "subtitle": str(folder / f"{_SUBTITLES}.%(ext)s"),
+        },
+        "match_filter": partial(_refuse_unwanted, job["opt_out"]),
         "progress_hooks": [partial(_refuse_too_large, job["max_bytes"])],
+        "writesubtitles": bool(job["subtitles"]),
+        # A machine's subtitles where nobody wrote any.
+        "writeautomaticsub": bool(job["subtitles"]),
+        "subtitleslangs": [re.escape(language) for language in job["subtitles"]],
+        "subtitlesformat": "vtt",
         "noplaylist": True,
         "playlistend": 1,
     }
-    with yt_dlp.YoutubeDL(options) as ydl:
-        info = ydl.extract_info(job["url"], download=True)
-        while info.get("_type") == "playlist":
-            info = next(iter(info["entries"]))
-    path = info["requested_downloads"][0]["filepath"]
-    return {"path": path, "info": {name: info.get(name) for name in _FIELDS}}
+    with _Site(options, counter) as ydl:
+        info = _first(ydl.extract_info(job["url"], download=True))
+    return {
+        "path": info["requested_downloads"][0]["filepath"],
+        "info": _fields(info, job["url"], info.get("extractor_key")) | kept_info(info, RENDITION),
+        "subtitles": dict(_subtitles(job["subtitles"], folder)),
+    }
+
+
+def _subtitles(languages: list[str], folder: Path) -> Iterator[tuple[str, str]]:
+    for language in languages:
+        path = folder / f"{_SUBTITLES}.{language}.vtt"
+        if path.is_file() and path.stat().st_size <= _MAX_SUBTITLE_BYTES:
+            yield language, str(path)
 
 
 def _fields(info: dict[str, Any], url: str, site: str | None) -> dict[str, Any]:
     # yt-dlp hides notes to itself behind the URL of a page.
     page, _ = yt_dlp.utils.unsmuggle_url(url)
-    fields = {name: info.get(name) for name in _FIELDS} | {"url": page, "site": site}
-    if info.get("timestamp") and not fields["upload_date"]:
+    fields = kept_info(info, LASTING + PASSING) | {"id": info.get("id"), "url": page, "site": site}
+    if isinstance(info.get("timestamp"), int) and not fields.get("upload_date"):
         # Only a page that was read in full has had this done to it by yt-dlp.
         fields["upload_date"] = f"{datetime.fromtimestamp(info['timestamp'], UTC):%Y%m%d}"
     return fields
+
+
+def _refuse_unwanted(opt_out: list[str], info: dict[str, Any], *, incomplete: bool) -> None:
+    """Called with all that the page says, before the first byte of the video is asked for."""
+    if incomplete:
+        return
+    if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming"):
+        raise LiveError("is live; it can be had when it has ended")
+    if opt_out:
+        from pipeline.opt_out import matching_entry
+
+        if entry := matching_entry(tuple(opt_out), info):
+            raise UnwantedError(entry)
 
 
 def _refuse_too_large(max_bytes: int, progress: dict[str, Any]) -> None:
@@ -154,73 +229,37 @@ def _refuse_too_large(max_bytes: int, progress: dict[str, Any]) -> None:
         raise TooLargeError(f"larger than {max_bytes / 1e9:g} GB")
 
 
-def _refuse_private_addresses() -> None:
-    """Every connection of this process looks its address up here, redirects included.
-
-    A proxy of the environment is let through; which addresses it visits is then its affair.
-    """
-    look_up = socket.getaddrinfo
-    proxies = _proxies()
-
-    def public_only(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        found = look_up(host, port, *args, **kwargs)
-        if (host, port) not in proxies and not all(is_public(str(entry[4][0])) for entry in found):
-            raise PrivateAddressError(f"{host} is a private address; allow_private permits it")
-        return found
-
-    socket.getaddrinfo = public_only
-
-
-def _proxies() -> set[tuple[str | None, int]]:
-    """Host and port of every proxy that the environment names."""
-    urls = (v if "://" in v else f"http://{v}" for k, v in urllib.request.getproxies().items() if k != "no")
-    ports = {"http": 80, "https": 443}
-    return {(u.hostname, u.port or ports.get(u.scheme, 1080)) for u in map(urlsplit, urls)}
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet's, and so is the IPv4 address it may embed."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if embedded:
-            return is_public(str(embedded))
-        if ip.is_site_local:
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
-
-
-def _classify(error: BaseException) -> tuple[str, str]:
-    """Failure class and one line."""
-    detail = next((line for line in str(error).removeprefix("ERROR: ").splitlines() if line), repr(error))
-    for cause in _causes(error):
-        if isinstance(cause, PrivateAddressError):
-            return "unavailable", str(cause)
-        if isinstance(cause, TooLargeError):
-            return "unsafe", str(cause)
-        if isinstance(cause, HTTPError) and cause.status in (403, 429):
-            return "throttled", detail
-    return "unavailable", detail
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        wrapped = getattr(error, "exc_info", None)
-        error = error.__cause__ or error.__context__ or (wrapped[1] if wrapped else None)
-
-
 _LISTS = frozenset({"YoutubeTab", "YoutubePlaylist", "YoutubeSearch"})
+
+
+def _options(job: dict[str, Any]) -> dict[str, Any]:
+    """yt-dlp's options for a job."""
+    pause_s = job["stall_s"] / 30
+    options: dict[str, Any] = {
+        **_OPTIONS,
+        "socket_timeout": job["stall_s"],
+        "retry_sleep_functions": dict.fromkeys(
+            ("http", "fragment", "extractor"), lambda n: pause_s * 2.0 ** min(n, _RETRIES)
+        ),
+        "sleep_interval_requests": job["pause_s"],
+    }
+    if job["user_agent"]:
+        options["http_headers"] = {"User-Agent": job["user_agent"]}
+    if job["proxy"]:
+        options["proxy"] = job["proxy"]
+    if job["cookies"]:
+        # A stream, for yt-dlp writes what it was told back into a file, which others read meanwhile.
+        options["cookiefile"] = io.StringIO(Path(job["cookies"]).read_text())
+    if job["js_runtime"]:
+        options["js_runtimes"] = {"deno": {"path": job["js_runtime"]}}
+        os.environ |= {"DENO_DIR": str(Path(job["folder"]) / ".deno"), "DENO_NO_UPDATE_CHECK": "1"}
+    return options
+
 
 _OPTIONS: dict[str, Any] = {
     "logger": _Quiet(),
     "noprogress": True,
     "cachedir": False,
-    "socket_timeout": _STALL_S,
     "retries": _RETRIES,
     "fragment_retries": _RETRIES,
     "skip_unavailable_fragments": False,

@@ -6,18 +6,32 @@ import hashlib
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline import sources
+from pipeline.opt_out import OptOut
+from pipeline.page_info import LASTING, PASSING, clean_text, info_text, kept_info
 from shards.records import Video
 from shards.settings import Block
 
 _MAX_TITLE_CHARS = 500
 _MAX_DESCRIPTION_CHARS = 5000
+
+
+@dataclass(frozen=True)
+class Found:
+    """A video that discovery saw.
+
+    Attributes:
+        info: all that was said of it and is fit to be kept, as JSON; None if nothing was.
+    """
+
+    video: Video
+    info: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,13 @@ class Fetched:
     requests: int = 0
 
 
+_NOBODY = OptOut()
+
+
+def _no_pause(site: str) -> float:  # noqa: ARG001 - this is the answer for all sites
+    return 0.0
+
+
 class Source(Block, ABC):
     """One entry of `sources:` in a build's config; a subclass is one kind of source.
 
@@ -47,22 +68,41 @@ class Source(Block, ABC):
     """Settings that say how much is taken, and how; what was found under others stays found."""
 
     @abstractmethod
-    def discover(self, problem: Callable[[str], None]) -> Iterator[Video]:
+    def discover(
+        self,
+        problem: Callable[[str], None],
+        known: Container[str] = frozenset(),
+        pause_s: Callable[[str], float] = _no_pause,
+    ) -> Iterator[Found]:
         """The videos there are.
 
         Args:
             problem: is told, in one line, of each part of the source that could not be read.
+            known: ids of videos that need not be looked at again: of them it is enough to say that they
+                are there.
+            pause_s: how long to wait between two requests to a site.
 
         Raises:
             SettingError: a setting leads nowhere (a folder that does not exist).
         """
 
     @abstractmethod
-    def fetch(self, video: Video, folder: Path) -> Fetched:
+    def fetch(self, video: Video, folder: Path, opt_out: OptOut = _NOBODY) -> Fetched:
         """Bring a video's bytes to this machine, into `folder` if they are not here already.
+
+        Args:
+            opt_out: is asked again where the place that brings the video knows more of it.
 
         Raises:
             Failed: they cannot be had.
+            Rejected: the video has opted out.
+        """
+
+    def check(self) -> None:
+        """See, before a run, that what the source needs is there.
+
+        Raises:
+            SettingError: something is missing.
         """
 
     def site(self, video: Video) -> str | None:  # noqa: ARG002 - this is the answer for all videos
@@ -96,28 +136,26 @@ def source_kinds() -> dict[str, type[Source]]:
     return found
 
 
+def found_from_info(video_id: str, source: str, url: str, info: dict[str, Any]) -> Found:
+    """A video that was found, with all that is fit to be kept of an info dict."""
+    kept = kept_info(info, LASTING + PASSING)
+    return Found(video_from_info(video_id, source, url, info), info_text(kept) if kept else None)
+
+
 def video_from_info(video_id: str, source: str, url: str, info: dict[str, Any]) -> Video:
     """A video from the fields of a yt-dlp info dict, which a stranger may have written."""
     return Video(
         video_id=video_id,
         source=source,
         url=url,
-        title=_text(info.get("title"), _MAX_TITLE_CHARS),
-        description=_text(info.get("description"), _MAX_DESCRIPTION_CHARS),
-        channel=_text(info.get("channel") or info.get("uploader"), _MAX_TITLE_CHARS),
+        title=clean_text(info.get("title"), _MAX_TITLE_CHARS),
+        description=clean_text(info.get("description"), _MAX_DESCRIPTION_CHARS),
+        channel=clean_text(info.get("channel") or info.get("uploader"), _MAX_TITLE_CHARS),
         duration_s=_number(info.get("duration")),
-        licence=_text(info.get("license"), _MAX_TITLE_CHARS),
-        uploaded_at=_text(info.get("upload_date"), _MAX_TITLE_CHARS),
+        licence=clean_text(info.get("license"), _MAX_TITLE_CHARS),
+        uploaded_at=clean_text(info.get("upload_date"), _MAX_TITLE_CHARS),
         found_at=(url,),
     )
-
-
-def _text(value: Any, limit: int) -> str | None:
-    """Text that is safe to print: no control characters but line breaks, no lone surrogates."""
-    if not isinstance(value, str):
-        return None
-    value = value.encode(errors="replace").decode()
-    return "".join(c for c in value if c == "\n" or c.isprintable())[:limit].strip() or None
 
 
 def _number(value: Any) -> float | None:

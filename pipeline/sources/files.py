@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.opt_out import OptOut
 from pipeline.outcomes import Failed
-from pipeline.sources.base import Fetched, Source, video_from_info
+from pipeline.sources.base import Fetched, Found, Source, found_from_info
 from shards.errors import SettingError
 from shards.keys import file_video_id
 from shards.records import Video
@@ -34,7 +35,12 @@ class FilesSource(Source):
     kind: Literal["files"] = "files"
     path: str
 
-    def discover(self, problem: Callable[[str], None]) -> Iterator[Video]:
+    def discover(
+        self,
+        problem: Callable[[str], None],
+        known: Container[str] = (),  # noqa: ARG002 - a sidecar may have changed
+        pause_s: Callable[[str], float] | None = None,  # noqa: ARG002 - there is no site
+    ) -> Iterator[Found]:
         """Every video once, known by a hash of its bytes."""
         for path in self._paths():
             try:
@@ -48,9 +54,9 @@ class FilesSource(Source):
                 continue
             info = _read_info(path, problem)
             info.setdefault("title", path.stem)
-            yield video_from_info(video_id, self.kind, str(path), info)
+            yield found_from_info(video_id, self.kind, str(path), info)
 
-    def fetch(self, video: Video, folder: Path) -> Fetched:  # noqa: ARG002 - the bytes are here
+    def fetch(self, video: Video, folder: Path, opt_out: OptOut | None = None) -> Fetched:  # noqa: ARG002 - the bytes are here
         """The file itself, if it still holds the bytes that were found."""
         fate = "is gone"
         for url in dict.fromkeys((video.url, *video.found_at)):

@@ -32,7 +32,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[Source]:
 
 def found(source: Source) -> list[Video]:
     problems: list[str] = []
-    videos = list(source.discover(problems.append))
+    videos = [found.video for found in source.discover(problems.append)]
     assert not problems
     return videos
 

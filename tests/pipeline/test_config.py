@@ -40,6 +40,11 @@ def test_every_config_that_ships_is_valid(path: Path) -> None:
             "sites.youtube.video_per_hour: no such key; did you mean videos_per_hour?",
         ),
         ("sites={YouTube: {}}", "sites: 'YouTube' is no site; give a name as youtube, or a host"),
+        (
+            "opt_out=no-such.txt",
+            "opt_out: 'no-such.txt': no such file; give a text file",
+        ),
+        ("opt_out=['channel: ']", "opt_out: 'channel: ' names nothing; give an id, `channel: NAME` or a URL"),
         ("sources=[]", "sources: "),
         ("sources=[{kind: ftp}]", "sources.0"),
         ("sources=[{kind: web}]", "sources.0: gives nothing to look at"),
@@ -62,7 +67,8 @@ def test_the_recipe_leaves_out_places_and_the_settings_hash_all_that_shapes_no_c
     path = write_config(FILES)
     plain = load_config(path)
     moved = load_config(
-        path, ["dataset=/elsewhere", "sources.0.path=/other", "sites={default: {concurrency: 1}}"]
+        path,
+        ["dataset=/elsewhere", "sources.0.path=/other", "sites={default: {concurrency: 1}}", "opt_out=[a]"],
     )
     assert (moved.recipe, moved.settings_hash) == (plain.recipe, plain.settings_hash)
     curated = load_config(path, ["curate.rules={static: motion > 1}", "scorers=[motion]"])

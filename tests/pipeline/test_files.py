@@ -14,7 +14,7 @@ from shards.records import Video
 
 def found(folder: Path) -> tuple[list[Video], list[str]]:
     problems: list[str] = []
-    return list(FilesSource(path=str(folder)).discover(problems.append)), problems
+    return [found.video for found in FilesSource(path=str(folder)).discover(problems.append)], problems
 
 
 def test_a_file_that_was_overwritten_is_not_the_video_that_was_found(tmp_path: Path) -> None:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from examples.site import Resource, VideoSite
-from pipeline import ytdlp_child
+from examples.site import Answer, Resource, VideoSite
+from examples.site.serving import Handler
+from pipeline import child_network, youtube, ytdlp_child
+from pipeline.config import load_config
 from pipeline.cut import cut
-from pipeline.download import _fetch_deadline_s, _one_line, download, list_videos
+from pipeline.download import Visit, _common, _fetch_deadline_s, _one_line, download, list_videos
 from pipeline.frame import FrameSettings
 from pipeline.outcomes import Failed
 from pipeline.probe import probe
 from pipeline.sources.web import WebSource
+from shards.errors import SettingError, UserError
+from shards.keys import url_video_id
+from shards.records import Video
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEM = "cartoon_bunny_loop"
+HERE = Visit(allow_private=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +43,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSite]:
 
 
 def fetch(site: VideoSite, stem: str, folder: Path) -> Path:
-    path, _ = download(site.page_url(stem), folder, min_height_px=144, allow_private=True, duration_s=None)
-    return path
+    return download(site.page_url(stem), folder, HERE, min_height_px=144, duration_s=None).path
 
 
 def test_a_feed_a_page_and_both_name_the_same_video(site: VideoSite) -> None:
     both = WebSource(feeds=(site.feed_url,), urls=(site.page_url(STEM),), allow_private=True)
     problems: list[str] = []
-    videos = list(both.discover(problems.append))
+    videos = [found.video for found in both.discover(problems.append)]
     assert not problems
     assert len(videos) == 3
     assert len({video.video_id for video in videos}) == 2
@@ -52,7 +58,7 @@ def test_a_feed_a_page_and_both_name_the_same_video(site: VideoSite) -> None:
 
 
 def test_max_videos_is_a_limit(site: VideoSite) -> None:
-    assert len(list_videos(site.feed_url, max_videos=1, allow_private=True)) == 1
+    assert len(list_videos(site.feed_url, HERE, max_videos=1)) == 1
 
 
 def test_hls_is_downloaded_without_ffmpeg_and_can_be_cut(site: VideoSite, tmp_path: Path) -> None:
@@ -78,8 +84,8 @@ def test_private_addresses_are_refused_unless_allowed(site: VideoSite, tmp_path:
     before = len(site.requests)
     page = site.page_url(STEM)
     attempts = {
-        "list": partial(list_videos, site.feed_url, max_videos=9, allow_private=False),
-        "fetch": partial(download, page, tmp_path, min_height_px=144, allow_private=False, duration_s=None),
+        "list": partial(list_videos, site.feed_url, Visit(), max_videos=9),
+        "fetch": partial(download, page, tmp_path, Visit(), min_height_px=144, duration_s=None),
     }
     with pytest.raises(Failed) as failed:
         attempts[do]()
@@ -142,8 +148,8 @@ def test_a_feed_item_has_the_id_of_its_site(site: VideoSite, tmp_path: Path) -> 
     (tmp_path / "a.mp4").symlink_to(EXAMPLES / "not_gameplay" / f"{STEM}.mp4")
     with VideoSite(tmp_path) as running:
         running._server.resources["/feed.rss"] = Resource("application/rss+xml", feed.encode())
-        (video,) = WebSource(feeds=(running.feed_url,), allow_private=True).discover(pytest.fail)
-    assert video.video_id == "youtube-dQw4w9WgXcQ"
+        (found,) = WebSource(feeds=(running.feed_url,), allow_private=True).discover(pytest.fail)
+    assert found.video.video_id == "youtube-dQw4w9WgXcQ"
 
 
 def test_an_address_that_is_no_text_is_told_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,15 +157,15 @@ def test_an_address_that_is_no_text_is_told_and_hides_no_other(monkeypatch: pyte
     entries: list[dict[str, Any]] = [{"url": url, "id": None, "site": "Site"} for url in addresses]
     monkeypatch.setattr("pipeline.sources.web.list_videos", lambda *args, **kwargs: entries)
     problems: list[str] = []
-    (video,) = WebSource(urls=("http://a/",)).discover(problems.append)
-    assert video.url == "http://a/b"
+    (found,) = WebSource(urls=("http://a/",)).discover(problems.append)
+    assert found.video.url == "http://a/b"
     assert len(problems) == 2
     assert all(problem.isprintable() for problem in problems)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_an_address_of_the_internet_is_public(address: str) -> None:
-    assert ytdlp_child.is_public(address)
+    assert child_network.is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -171,15 +177,15 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
     ],
 )
 def test_an_address_of_this_network_is_not_public_in_any_disguise(address: str) -> None:
-    assert not ytdlp_child.is_public(address)
+    assert not child_network.is_public(address)
 
 
 def test_a_proxy_of_the_environment_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to be put back
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
-    ytdlp_child._refuse_private_addresses()
+    child_network.refuse_private_addresses(None)
     assert socket.getaddrinfo("127.0.0.1", 3128)
-    with pytest.raises(ytdlp_child.PrivateAddressError):
+    with pytest.raises(child_network.PrivateAddressError):
         socket.getaddrinfo("127.0.0.1", 80)
 
 
@@ -203,3 +209,157 @@ def test_limits_neither_forget_candidates_nor_go_unnoticed() -> None:
     more = WebSource(urls=("http://a/",), max_videos=999, min_height_px=360, allow_private=True)
     assert base.hash == more.hash != WebSource(urls=("http://b/",)).hash
     assert json.dumps([base.shaping, more.shaping]) == '[{}, {"min_height_px": 360}]'
+
+
+def with_requests_kept(headers: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Note the headers of what the site is asked."""
+    answer = Handler._answer
+
+    def noting(handler: Handler, *, with_body: bool) -> None:
+        headers.append({name.lower(): value for name, value in handler.headers.items()})
+        answer(handler, with_body=with_body)
+
+    monkeypatch.setattr(Handler, "_answer", noting)
+
+
+def test_cookies_proxy_and_user_agent_reach_the_site(
+    site: VideoSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("TEST_PROXY", site.url)
+    headers: list[dict[str, str]] = []
+    with_requests_kept(headers, monkeypatch)
+    jar = tmp_path / "cookies.txt"
+    line = "videos.invalid\tFALSE\t/\tFALSE\t0\tsession\tsecret\n"
+    jar.write_text(f"# Netscape HTTP Cookie File\n{line}")
+    # The site is its own proxy, so a host that does not exist is answered, and a private one let through.
+    source = WebSource(
+        urls=(f"http://videos.invalid/watch/{STEM}",),
+        cookies=str(jar),
+        proxy="${TEST_PROXY}",
+        user_agent="Genieset test",
+    )
+    source.check()
+    (found,) = source.discover(pytest.fail)
+    assert found.video.title
+    assert {(h["host"], h["user-agent"], h.get("cookie")) for h in headers} == {
+        ("videos.invalid", "Genieset test", "session=secret")
+    }
+    assert jar.read_text().endswith(line), "the file is the user's and stays as it was"
+
+
+def test_secrets_are_neither_printed_nor_kept_nor_hashed(tmp_path: Path) -> None:
+    plain = WebSource(urls=("http://127.0.0.1:9/",), allow_private=True)
+    secret = WebSource(
+        urls=("http://127.0.0.1:9/",),
+        allow_private=True,
+        proxy="http://user:hunter2@127.0.0.1:9",
+        cookies=str(tmp_path / "jar"),
+    )
+    for shown in (repr(secret), str(secret), secret.model_dump_json()):
+        assert "hunter2" not in shown
+        assert "jar" not in shown
+    assert (secret.hash, secret.shaping) == (plain.hash, plain.shaping)
+    assert WebSource.model_validate_json(secret.model_dump_json()) == plain
+    assert pickle.loads(pickle.dumps(secret)) == secret
+    with pytest.raises(SettingError, match=r"^cookies: there is no such file, or it cannot be read$"):
+        secret.check()
+    problems: list[str] = []
+    assert not list(secret.model_copy(update={"cookies": None}).discover(problems.append))
+    (problem,) = problems
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"proxy": "user:hunter2@host"}, "is not a proxy's URL; it must be as http://host:3128"),
+        ({"proxy": "${NO_SUCH_VARIABLE}"}, "the environment variable NO_SUCH_VARIABLE is not set"),
+        ({"user_agent": "two\nlines"}, "user_agent: is 'two"),
+        ({"subtitles": ["en.*"]}, "subtitles.0: is 'en.*'"),
+        ({"metadata": "all"}, "metadata: is 'all'; should be 'listing' or 'page'"),
+    ],
+)
+def test_wrong_settings_are_told_without_secrets(
+    write_config: Callable[..., Path], settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(write_config([{"kind": "web", "urls": ["http://a/"], **settings}]))
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_pages_are_read_once_for_each_new_video(site: VideoSite) -> None:
+    source = WebSource(feeds=(site.feed_url,), allow_private=True, metadata="page")
+    before = len(site.requests)
+    found = {f.video.video_id: f for f in source.discover(pytest.fail)}
+    pages = [r.path for r in site.requests[before:] if r.path.startswith("/watch/")]
+    assert sorted(pages) == sorted(f"/watch/{stem}" for stem in (STEM, "slides_lecture"))
+    info = {json.loads(f.info or "{}").get("id"): json.loads(f.info or "{}") for f in found.values()}
+    assert info["slides_lecture"]["tags"] == ["lecture"], "which no feed says"
+    before = len(site.requests)
+    again = list(source.discover(pytest.fail, known=found.keys()))
+    assert {f.video.video_id for f in again} == found.keys()
+    assert [r.path for r in site.requests[before:]] == ["/feed.rss"]
+
+
+def test_a_page_that_cannot_be_read_now_is_left_to_the_next_time(site: VideoSite) -> None:
+    source = WebSource(feeds=(site.feed_url,), allow_private=True, metadata="page")
+    site.fail(f"/watch/{STEM}", [Answer(500)])
+    problems: list[str] = []
+    (found,) = source.discover(problems.append)
+    assert found.video.url == site.page_url("slides_lecture")
+    assert [problem.split(": left")[0] for problem in problems] == [site.page_url(STEM)]
+    site.fail(f"/watch/{STEM}", [Answer(404)])
+    assert len(list(source.discover(problems.append))) == 2, "one that is gone is as the feed tells it"
+    site.fail(f"/watch/{STEM}", [Answer(429, "1")])
+    site.fail("/watch/slides_lecture", [Answer(429, "1")])
+    before = len(site.requests)
+    assert not list(source.discover(problems.append))
+    assert len(site.requests) - before == 2, "a site that asks to be left alone is asked for no other page"
+
+
+@pytest.mark.parametrize(
+    ("video_id", "url", "site"),
+    [
+        ("youtube-dQw4w9WgXcQ", "https://youtu.be/dQw4w9WgXcQ", "youtube"),
+        ("vimeo-123", "https://vimeo.com/123", "vimeo"),
+        (url_video_id("http://127.0.0.1:87/a"), "http://127.0.0.1:87/a", "127.0.0.1"),
+        (url_video_id("http://Example.org/a-b"), "http://Example.org/a-b", "example.org"),
+        (url_video_id("http://["), "http://[", "url"),
+    ],
+)
+def test_a_video_s_site_is_its_extractor_or_its_host(video_id: str, url: str, site: str) -> None:
+    assert WebSource(urls=("http://a/",)).site(Video(video_id, "web", url)) == site
+
+
+YOUTUBE = [
+    {"search": ("2d platformer",)},
+    {"urls": ("https://youtu.be/x",)},
+    {"feeds": ("https://m.youtube.com/f",)},
+]
+
+
+@pytest.mark.skipif(youtube.js_runtime() is not None, reason="the extra is installed")
+@pytest.mark.parametrize("settings", YOUTUBE, ids=str)
+def test_without_its_extra_youtube_is_refused_before_a_run(settings: dict[str, Any]) -> None:
+    (key,) = settings
+    with pytest.raises(SettingError, match=rf"^{key}: YouTube needs .*\.\[youtube\]") as caught:
+        WebSource(**settings).check()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(youtube.js_runtime() is None, reason="the extra is not installed")
+@pytest.mark.parametrize("settings", YOUTUBE, ids=str)
+def test_with_its_extra_youtube_has_a_runtime_and_no_other_site_has(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    WebSource(**settings).check()
+    job = _common(Visit(), "https://youtu.be/x", tmp_path)
+    with ytdlp_child.yt_dlp.YoutubeDL(ytdlp_child._options(job)) as ydl:
+        assert ydl._js_runtimes["deno"].info.supported
+    assert _common(Visit(), "https://example.org/", tmp_path)["js_runtime"] is None
+
+
+def test_other_sites_need_no_extra() -> None:
+    WebSource(urls=("https://notyoutube.com/", "https://vimeo.com/1"), search=("scsearch5:x",)).check()
