@@ -7,7 +7,8 @@ any instruction and repeated; what is done is not done again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from filters.base import scorer_folder
 from pipeline import candidates
 from pipeline.attempts import attempt_journal
-from pipeline.budget import Budgets
+from pipeline.budget import Budgets, settings_of
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
@@ -95,11 +96,13 @@ def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
         problems.append(line)
         progress.note(line)
 
+    def pause_s(site: str) -> float:
+        return settings_of(config.sites, site).pause_s
+
     for number, source in enumerate(config.sources):
-        try:
-            new = candidates.discover(store, source, problem)
-        except SettingError as error:
-            raise SettingError(f"sources.{number}.{error.key}", error.message) from None
+        with _of_source(number):
+            source.check()
+            new = candidates.discover(store, source, problem, pause_s)
         progress.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
     return tuple(problems)
 
@@ -122,6 +125,9 @@ def ingest(
         UserError: no video is known.
     """
     store = _open(config)
+    for number, source in enumerate(config.sources):
+        with _of_source(number):
+            source.check()
     books = _known(config)
     for video_id in only:
         _known_video(books, config, video_id)
@@ -184,7 +190,7 @@ def books_of(config: BuildConfig, store: Store | None = None) -> Books:
     """The state of every video that was discovered for this config."""
     store = store or Store(config.dataset)
     found = candidates.read_table(store, config.sources)
-    return read_books(store, found, config.titles, config.settings_hash)
+    return read_books(store, found, config.titles, config.settings_hash, config.opt_out)
 
 
 def funnel(books: Books, selection: Selection, version: Version) -> Funnel:
@@ -230,6 +236,15 @@ def _known(config: BuildConfig) -> Books:
             "`genieset discover` looks for some"
         )
     return books
+
+
+@contextmanager
+def _of_source(number: int) -> Iterator[None]:
+    """What is wrong with a source names it."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"sources.{number}.{error.key}", error.message) from None
 
 
 def _known_video(books: Books, config: BuildConfig, video_id: str) -> Video:
@@ -291,6 +306,7 @@ class UnitMaker:
             scorers=self.config.scorers,
             settings=self.config.settings_hash,
             remote=source.site(video) is not None,
+            opt_out=self.config.opt_out,
         )
 
     def site(self, video: Video) -> str | None:

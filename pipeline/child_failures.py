@@ -94,7 +94,8 @@ def answer_of(error: BaseException) -> dict[str, Any]:
                 return {"full": str(cause.strerror)}
             case HTTPError():
                 if cause.status == _FORBIDDEN:
-                    return _failure("throttled", detail)
+                    # It may be a matter of the moment; the site's budget sees to it that nobody asks on and on.
+                    return _failure("throttled", detail, passing=True)
                 return _failure("unavailable", detail, passing=cause.status >= _SERVER_ERROR)
             case CertificateVerifyError():
                 return _failure("unavailable", detail)

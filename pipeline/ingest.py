@@ -16,6 +16,7 @@ from filters.base import ClipFrames, load_scorers, measure, scorer_folder
 from pipeline.cut import CutReport, cut
 from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
+from pipeline.opt_out import OptOut
 from pipeline.outcomes import INGESTED, TRANSIENT_FAILURES, Failed, Rejected
 from pipeline.probe import Probe, probe
 from pipeline.scratch import scratch_folder
@@ -26,6 +27,8 @@ from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, re
 from shards.keys import clip_key
 from shards.records import Clip, Video
 from shards.store import Store
+
+_NOBODY = OptOut()
 
 Scores = dict[str, list[dict[str, str | float]]]
 """Scorer name -> a row (key and scores) for each clip."""
@@ -47,6 +50,7 @@ class Unit:
         store: URL of the dataset.
         settings: hash of what shapes the clips; it names pack and commit.
         remote: whether its bytes come over the network.
+        opt_out: who is not to be fetched.
     """
 
     store: str
@@ -56,6 +60,7 @@ class Unit:
     scorers: tuple[str, ...]
     settings: str
     remote: bool = False
+    opt_out: OptOut = _NOBODY
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
     requests = 0
     try:
         with scratch_folder(unit.store, video.video_id) as folder:
-            fetched = unit.source.fetch(video, folder)
+            fetched = unit.source.fetch(video, folder, unit.opt_out)
             video, requests = fetched.video, fetched.requests
             found = probe(fetched.path)
             video = _described(video, found)

@@ -1,8 +1,8 @@
 """The books: every discovered video is in exactly one state.
 
-States are computed, never stored as fate: the title rules speak first, then the commit, then the
-last attempt; what none of them knows of is pending. All of it is columns, so that a million videos
-are read in seconds.
+States are computed, never stored as fate: opting out and the title rules speak first, then the
+commit, then the last attempt; what none of them knows of is pending. All of it is columns, so that a
+million videos are read in seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import pyarrow.compute as pc
 
 from filters.titles import TitleRules
 from pipeline.attempts import last_ends
+from pipeline.opt_out import OPT_OUT, OptOut
 from pipeline.outcomes import INGESTED, PENDING
 from shards.commits import read_commits
 from shards.records import CANDIDATE_SCHEMA, VIDEO_SCHEMA, Video
 from shards.store import Store
+
+_NOBODY = OptOut()
 
 
 class State(NamedTuple):
@@ -131,14 +134,23 @@ class Waiting:
         return ids
 
 
-def read_books(store: Store, candidates: pa.Table, titles: TitleRules | None, settings: str) -> Books:
+def read_books(
+    store: Store,
+    candidates: pa.Table,
+    titles: TitleRules | None,
+    settings: str,
+    opt_out: OptOut = _NOBODY,
+) -> Books:
     """Read the state of every candidate from the dataset.
 
     Args:
-        candidates: a table of `CANDIDATE_SCHEMA`, one row a video.
+        candidates: a table of `CANDIDATE_SCHEMA`, one row a video; with a column `info`, opting out goes by
+            that too.
     """
-    candidates = candidates.select(CANDIDATE_SCHEMA.names).sort_by("video_id").combine_chunks()
-    judged = _title_states(candidates, titles)
+    candidates = candidates.sort_by("video_id").combine_chunks()
+    opted_out = opt_out.match_table(candidates)
+    candidates = candidates.select(CANDIDATE_SCHEMA.names)
+    judged = _judged(_title_states(candidates, titles), opted_out)
     commits = _of(candidates, read_commits(store, settings))
     ends = _of(candidates, last_ends(store, settings))
     by_title, committed = pc.is_valid(judged["state"]), pc.is_valid(commits["state"])
@@ -165,6 +177,13 @@ def _of(candidates: pa.Table, known: pa.Table) -> pa.Table:
     """For each candidate the first row that is known of it, or nulls."""
     known = known.combine_chunks()
     return known.take(pc.index_in(candidates["video_id"], value_set=known["video_id"])).combine_chunks()
+
+
+def _judged(by_title: pa.Table, opted_out: pa.Array) -> pa.Table:
+    """Who opted out is rejected for that, whatever the title says."""
+    out = pc.is_valid(opted_out)
+    states = pc.if_else(out, pa.scalar(f"rejected:{OPT_OUT}"), by_title["state"])
+    return pa.table({"state": states, "detail": pc.if_else(out, opted_out, by_title["detail"])})
 
 
 def _title_states(candidates: pa.Table, titles: TitleRules | None) -> pa.Table:

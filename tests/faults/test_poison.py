@@ -14,6 +14,7 @@ from pipeline.attempts import attempt_journal
 from pipeline.build import build
 from pipeline.config import BuildConfig, load_config
 from pipeline.engine.child import OneChild
+from pipeline.opt_out import OptOut
 from pipeline.sources.base import Fetched
 from pipeline.sources.files import FilesSource
 from shards.records import Video
@@ -29,7 +30,7 @@ class Poisoned(FilesSource):
     deadly: str
     by: int = signal.SIGABRT
 
-    def fetch(self, video: Video, folder: Path) -> Fetched:
+    def fetch(self, video: Video, folder: Path, opt_out: OptOut | None = None) -> Fetched:
         if Path(video.url).name == self.deadly:
             sys.stderr.write(f"{self.deadly} bites\n")
             os.kill(os.getpid(), self.by)

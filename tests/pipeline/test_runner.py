@@ -14,6 +14,7 @@ import pytest
 from pipeline.build import UnitMaker, books_of, discover, ingest
 from pipeline.config import BuildConfig
 from pipeline.engine.child import OneChild
+from pipeline.opt_out import OptOut
 from pipeline.outcomes import Failed
 from pipeline.runner import Run
 from pipeline.sources.base import Fetched
@@ -33,7 +34,7 @@ class Moody(FilesSource):
     passing: bool = True
     fails: int = 0
 
-    def fetch(self, video: Video, folder: Path) -> Fetched:
+    def fetch(self, video: Video, folder: Path, opt_out: OptOut | None = None) -> Fetched:
         note = Path(self.notes) / video.video_id
         asked = len(note.read_bytes()) if note.exists() else 0
         note.write_bytes(bytes(asked + 1))
