@@ -94,7 +94,7 @@ def answer_of(error: BaseException) -> dict[str, Any]:
                 return {"full": str(cause.strerror)}
             case HTTPError():
                 if cause.status == _FORBIDDEN:
-                    # It may be a matter of the moment; the site's budget sees to it that nobody asks on and on.
+                    # It may be of the moment; that nobody asks on and on is for the budget.
                     return _failure("throttled", detail, passing=True)
                 return _failure("unavailable", detail, passing=cause.status >= _SERVER_ERROR)
             case CertificateVerifyError():
