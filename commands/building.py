@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from pipeline.build import Funnel
     from pipeline.config import BuildConfig
     from pipeline.costs import Terms
+    from pipeline.explain import Titles
     from pipeline.ledger import Books
     from pipeline.plan import Plan
+
+_TITLE_CHARS = 60
 
 
 def build(
@@ -60,16 +63,28 @@ def build(
     _exit_unless_done(built.books, built.problems)
 
 
-def discover(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def discover(
+    config: Config,
+    overrides: Overrides = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which words of the title rules each video holds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Look for videos in every source, and apply the title rules."""
     from pipeline import build as stages
+    from pipeline.explain import explain_titles
 
     with _settings(config, overrides) as settings, screen.progress() as progress:
         problems = stages.discover(settings, progress)
     books = stages.books_of(settings)
+    titles = explain_titles(settings) if explain else None
     if as_json:
-        screen.print_json({"videos": books.counts(), "problems": problems})
+        told = {"titles": asdict(titles)} if titles else {}
+        screen.print_json({"videos": books.counts(), "problems": problems, **told})
     else:
+        if titles:
+            _print_titles(titles)
         screen.print_counts("videos", books.counts())
         screen.say(f"{len(books.rows)} videos are known to {settings.dataset}")
     if problems:
@@ -202,6 +217,22 @@ def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig
         yield load_config(config, overrides or [])
     except SettingError as error:
         raise UserError(f"{config}: {error}") from None
+
+
+def _print_titles(titles: Titles) -> None:
+    lists = tuple(titles.words)
+    rows = {
+        video.video_id: (
+            video.state,
+            video.title[:_TITLE_CHARS],
+            *(", ".join(getattr(video, name)) for name in lists),
+        )
+        for video in titles.videos
+    }
+    screen.print_columns("titles", ("state", "title", *lists), rows, right=False)
+    for name, counts in titles.words.items():
+        screen.print_counts(f"{name}, and the videos that hold them", counts)
+    screen.print_counts("funnel", titles.funnel)
 
 
 def _print_funnel(funnel: Funnel, books: Books) -> None:

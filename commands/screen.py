@@ -87,8 +87,10 @@ def print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) -
     Console().print(table)
 
 
-def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
-    """A table of names and several numbers each."""
+def print_columns(
+    title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]], *, right: bool = True
+) -> None:
+    """A table of names and several values each; `right` aligns them as numbers are."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -97,7 +99,7 @@ def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     table.add_column()
     for head in heads:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right" if right else "left", overflow="fold")
     for name, values in rows.items():
         table.add_row(*(Text(printable(value)) for value in (name, *values)))
     Console().print(table)
