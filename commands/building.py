@@ -220,18 +220,15 @@ def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig
 
 
 def _print_titles(titles: Titles) -> None:
-    lists = tuple(titles.words)
-    rows = {
-        video.video_id: (
-            video.state,
-            video.title[:_TITLE_CHARS],
-            *(", ".join(getattr(video, name)) for name in lists),
-        )
-        for video in titles.videos
-    }
-    screen.print_columns("titles", ("state", "title", *lists), rows, right=False)
+    """A line for each video, so that many can be searched; then the words, then the funnel."""
+    width = max((len(video.state) for video in titles.videos), default=0)
+    for video in titles.videos:
+        title = " ".join(video.title.split())[:_TITLE_CHARS]
+        matched = ((name, getattr(video, name)) for name in titles.words)
+        told = "; ".join(f"{name}: {', '.join(words)}" for name, words in matched if words)
+        print(screen.printable(f"{video.state:<{width}}  {title:<{_TITLE_CHARS}}  {told or 'no word'}"))
     for name, counts in titles.words.items():
-        screen.print_counts(f"{name}, and the videos that hold them", counts)
+        screen.print_counts(f"videos with {name}", counts)
     screen.print_counts("funnel", titles.funnel)
 
 

@@ -87,10 +87,8 @@ def print_rows(title: str, rows: Mapping[str, object], *, right: bool = False) -
     Console().print(table)
 
 
-def print_columns(
-    title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]], *, right: bool = True
-) -> None:
-    """A table of names and several values each; `right` aligns them as numbers are."""
+def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """A table of names and several numbers each."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -99,7 +97,7 @@ def print_columns(
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     table.add_column()
     for head in heads:
-        table.add_column(head, justify="right" if right else "left", overflow="fold")
+        table.add_column(head, justify="right")
     for name, values in rows.items():
         table.add_row(*(Text(printable(value)) for value in (name, *values)))
     Console().print(table)
