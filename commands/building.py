@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.build import Funnel
     from pipeline.config import BuildConfig
     from pipeline.costs import Terms
+    from pipeline.explain import Titles
     from pipeline.ledger import Books
     from pipeline.plan import Plan
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # GB in standard object storage 0.02 to 0.026 USD a month.
 _USD_PER_CPU_HOUR = 0.02
 _USD_PER_GB_MONTH = 0.02
+_TITLE_CHARS = 60
 
 
 def build(
@@ -65,16 +67,28 @@ def build(
     _exit_unless_done(built.books, built.problems)
 
 
-def discover(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def discover(
+    config: Config,
+    overrides: Overrides = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which words of the title rules each video holds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Look for videos in every source, and apply the title rules."""
     from pipeline import build as stages
+    from pipeline.explain import explain_titles
 
     with _settings(config, overrides) as settings, screen.progress() as progress:
         problems = stages.discover(settings, progress)
     books = stages.books_of(settings)
+    titles = explain_titles(settings) if explain else None
     if as_json:
-        screen.print_json({"videos": books.counts(), "problems": problems})
+        told = {"titles": asdict(titles)} if titles else {}
+        screen.print_json({"videos": books.counts(), "problems": problems, **told})
     else:
+        if titles:
+            _print_titles(titles)
         screen.print_counts("videos", books.counts())
         screen.say(f"{len(books.rows)} videos are known to {settings.dataset}")
     if problems:
@@ -211,6 +225,19 @@ def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig
         yield load_config(config, overrides or [])
     except SettingError as error:
         raise UserError(f"{config}: {error}") from None
+
+
+def _print_titles(titles: Titles) -> None:
+    """A line for each video, so that many can be searched; then the words, then the funnel."""
+    width = max((len(video.state) for video in titles.videos), default=0)
+    for video in titles.videos:
+        title = " ".join(video.title.split())[:_TITLE_CHARS]
+        matched = ((name, getattr(video, name)) for name in titles.words)
+        told = "; ".join(f"{name}: {', '.join(words)}" for name, words in matched if words)
+        print(screen.printable(f"{video.state:<{width}}  {title:<{_TITLE_CHARS}}  {told or 'no word'}"))
+    for name, counts in titles.words.items():
+        screen.print_counts(f"videos with {name}", counts)
+    screen.print_counts("funnel", titles.funnel)
 
 
 def _print_funnel(funnel: Funnel, books: Books) -> None:

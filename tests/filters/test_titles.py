@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.titles import TitleRules
+from filters.titles import TitleRules, _plain
 
 RULES = TitleRules(
     keywords=("platformer", "jump and run"),
@@ -49,3 +51,28 @@ def test_no_title_breaks_the_rules(title: str, description: str) -> None:
 @given(st.text(), st.text())
 def test_a_negating_word_rejects_whatever_surrounds_it(before: str, after: str) -> None:
     assert RULES.verdict(f"{before} unboxing {after}", "platformer gameplay").rule == "title_negation"
+
+
+def test_an_explanation_names_every_word_of_each_list() -> None:
+    told = RULES.explain("Platformer movie: a jump and run", "Let's play, with gameplay")
+    assert told.verdict == RULES.verdict("Platformer movie: a jump and run", "Let's play, with gameplay")
+    assert told[1:] == (("platformer", "jump and run"), ("gameplay", "let's play"), ("movie",))
+
+
+def test_of_words_that_begin_together_the_longest_that_is_whole_decides() -> None:
+    rules = TitleRules(keywords=("super", "super mario", "super mario bros"), negations=("n", "n++"))
+    assert rules.verdict("Super Mario Bros 3", None).matched == "super mario bros"
+    assert rules.verdict("super marioland", None).matched == "super"
+    assert rules.verdict("super n++", None).matched == "n++"
+
+
+words = st.text("aé +'b", min_size=1, max_size=4)
+
+
+@given(st.lists(words, min_size=1, max_size=5).map(tuple), st.text("aé +'b\u2019", max_size=12))
+def test_one_pattern_finds_what_each_word_would_find(listed: tuple[str, ...], title: str) -> None:
+    plain = _plain(title)
+    one_by_one = any(re.search(rf"(?<!\w){re.escape(_plain(word))}(?!\w)", plain) for word in listed)
+    together = TitleRules(negations=listed).verdict(title, None)
+    assert bool(together.rule) == one_by_one
+    assert not together.rule or together.matched in listed
