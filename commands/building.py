@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from pipeline.build import Funnel
     from pipeline.config import BuildConfig
     from pipeline.costs import Terms
+    from pipeline.engine import Engine
     from pipeline.explain import Titles
     from pipeline.ledger import Books
     from pipeline.plan import Plan
+    from pipeline.progress import Progress
 
 # Assumptions, of the order that large clouds asked in 2025: a spot vCPU was 0.01 to 0.03 USD an hour, a
 # GB in standard object storage 0.02 to 0.026 USD a month.
@@ -41,13 +43,8 @@ def build(
 ) -> None:
     """Build a dataset: discover, ingest, curate and publish. Safe to interrupt and to repeat."""
     from pipeline.build import build as build_dataset
-    from pipeline.engine.choose import open_engine
 
-    with (
-        _settings(config, overrides) as settings,
-        open_engine(jobs, ray_address) as engine,
-        screen.progress() as progress,
-    ):
+    with _at_work(config, overrides, jobs, ray_address) as (settings, engine, progress):
         built = build_dataset(settings, engine, progress, retry=_classes(retry))
     if as_json:
         screen.print_json(
@@ -108,13 +105,8 @@ def ingest(
 ) -> None:
     """Download, cut and measure every discovered video that has not been yet."""
     from pipeline import build as stages
-    from pipeline.engine.choose import open_engine
 
-    with (
-        _settings(config, overrides) as settings,
-        open_engine(jobs, ray_address) as engine,
-        screen.progress() as progress,
-    ):
+    with _at_work(config, overrides, jobs, ray_address) as (settings, engine, progress):
         books = stages.ingest(settings, engine, progress, retry=_classes(retry), only=only or ())
     if as_json:
         screen.print_json({"videos": books.counts()})
@@ -147,13 +139,8 @@ def publish(
 ) -> None:
     """Write the kept clips as shards, and a version that names them."""
     from pipeline import build as stages
-    from pipeline.engine.choose import open_engine
 
-    with (
-        _settings(config, overrides) as settings,
-        open_engine(jobs, ray_address) as engine,
-        screen.progress() as progress,
-    ):
+    with _at_work(config, overrides, jobs, ray_address) as (settings, engine, progress):
         version = stages.publish(settings, stages.curate(settings), engine, progress)
     if as_json:
         screen.print_json(
@@ -214,6 +201,21 @@ def _classes(retry: list[str] | None) -> list[str]:
             known = ", ".join(sorted(TRANSIENT_FAILURES))
             raise UserError(f"--retry {failure}: cannot be tried again; there are {known}")
     return retry or []
+
+
+@contextmanager
+def _at_work(
+    config: Path, overrides: list[str] | None, jobs: int, ray_address: str | None
+) -> Iterator[tuple[BuildConfig, Engine, Progress]]:
+    """The build's config, the engine that does its work, and who is told of it."""
+    from pipeline.engine.choose import open_engine
+
+    with (
+        _settings(config, overrides) as settings,
+        open_engine(jobs, ray_address) as engine,
+        screen.progress() as progress,
+    ):
+        yield settings, engine, progress
 
 
 @contextmanager

@@ -45,8 +45,9 @@ def test_the_readme_s_config_builds_and_its_python_runs_on_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (config,) = blocks(README, "yaml")
-    settings = yaml.safe_load(config)
+    config, more = blocks(README, "yaml")
+    Path("opt-out.txt").write_text("channel: somebody else\n")
+    settings = yaml.safe_load(config) | yaml.safe_load(more)
     assert settings["sources"].pop()["kind"] == "web"  # there is no web here
     settings["titles"] = None
     settings["curate"]["splits"] = {"train": 1.0}
