@@ -13,5 +13,5 @@ COPY pipeline pipeline
 COPY trainer_bridge trainer_bridge
 COPY bench bench
 COPY configs configs
-RUN pip install --no-cache-dir --constraint constraints.txt --constraint constraints-cluster.txt --editable '.[cluster]'
+RUN pip install --no-cache-dir --constraint constraints.txt --constraint constraints-cluster.txt --editable '.[cluster,youtube]'
 USER ray

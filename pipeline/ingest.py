@@ -17,7 +17,7 @@ from pipeline.cut import CutReport, cut
 from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
 from pipeline.opt_out import OptOut
-from pipeline.outcomes import INGESTED, TRANSIENT_FAILURES, Failed, Rejected
+from pipeline.outcomes import INGESTED, Failed, Rejected, is_final
 from pipeline.probe import Probe, probe
 from pipeline.scratch import scratch_folder
 from pipeline.sources.base import Source
@@ -110,7 +110,7 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
         requests = requests or failed.requests
         ended = Ended(failed.state, failed.detail, passing=failed.passing, retry_after_s=failed.retry_after_s)
     ended = replace(ended, requests=requests)
-    if ended.state.removeprefix("failed:") not in TRANSIENT_FAILURES:
+    if is_final(ended.state):
         create_commit(
             store,
             Commit(

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from filters.titles import TitleRules
 from pipeline.attempts import last_ends
-from pipeline.opt_out import OPT_OUT, OptOut
-from pipeline.outcomes import INGESTED, PENDING
+from pipeline.opt_out import OptOut
+from pipeline.outcomes import INGESTED, OPTED_OUT, PENDING
 from shards.commits import read_commits
 from shards.records import CANDIDATE_SCHEMA, VIDEO_SCHEMA, Video
 from shards.store import Store
@@ -152,7 +152,7 @@ def read_books(
     candidates = candidates.select(CANDIDATE_SCHEMA.names)
     judged = _judged(_title_states(candidates, titles), opted_out)
     commits = _of(candidates, read_commits(store, settings))
-    ends = _of(candidates, last_ends(store, settings))
+    ends = _of(candidates, _still_so(last_ends(store, settings), opt_out))
     by_title, committed = pc.is_valid(judged["state"]), pc.is_valid(commits["state"])
     accepted = pc.and_(pc.invert(by_title), committed)
     tried = pc.and_(pc.invert(pc.or_(by_title, committed)), pc.is_valid(ends["state"]))
@@ -179,10 +179,17 @@ def _of(candidates: pa.Table, known: pa.Table) -> pa.Table:
     return known.take(pc.index_in(candidates["video_id"], value_set=known["video_id"])).combine_chunks()
 
 
+def _still_so(ends: pa.Table, opt_out: OptOut) -> pa.Table:
+    """Without those whose page had opted out by an entry that is gone."""
+    out = pc.equal(ends["state"], OPTED_OUT)
+    stands = pc.is_in(ends["detail"], value_set=pa.array(opt_out.root, pa.string()))
+    return ends.filter(pc.or_(pc.invert(out), stands))
+
+
 def _judged(by_title: pa.Table, opted_out: pa.Array) -> pa.Table:
     """Who opted out is rejected for that, whatever the title says."""
     out = pc.is_valid(opted_out)
-    states = pc.if_else(out, pa.scalar(f"rejected:{OPT_OUT}"), by_title["state"])
+    states = pc.if_else(out, pa.scalar(OPTED_OUT), by_title["state"])
     return pa.table({"state": states, "detail": pc.if_else(out, opted_out, by_title["detail"])})
 
 

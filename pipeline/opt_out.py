@@ -21,9 +21,6 @@ from pydantic import ConfigDict, RootModel, field_validator, model_validator
 from shards.keys import site_video_id
 from shards.records import Video
 
-OPT_OUT = "opt_out"
-"""The rule that rejects such a video."""
-
 _CHANNEL = re.compile(r"channel:\s*", re.IGNORECASE)
 _SCHEME = re.compile(r"https?://(www\.)?", re.IGNORECASE)
 _COMMENT = re.compile(r"(^|\s)#.*")

@@ -12,6 +12,14 @@ TRANSIENT_FAILURES = frozenset({"unavailable", "throttled", "timeout", "crashed"
 """Classes that another run tries again."""
 
 
+OPTED_OUT = "rejected:opt_out"
+
+
+def is_final(state: str) -> bool:
+    """Whether a unit that ended so is done with for good; who opted out may come back."""
+    return state != OPTED_OUT and state.removeprefix("failed:") not in TRANSIENT_FAILURES
+
+
 class Rejected(Exception):  # noqa: N818 - it is an outcome, not an error
     """The video is fine and not wanted: `rejected:<rule>`.
 

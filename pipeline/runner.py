@@ -19,7 +19,7 @@ from pipeline.attempts import AttemptLog, attempt_journal, deaths_alone
 from pipeline.engine import Died, Done, Engine, Expired, Lost, NotYet, Outcome, Part, Raised, Refused, Work
 from pipeline.ingest import Ended, Unit, ingest
 from pipeline.ledger import Waiting
-from pipeline.outcomes import PENDING, TRANSIENT_FAILURES
+from pipeline.outcomes import PENDING, TRANSIENT_FAILURES, is_final
 from pipeline.progress import Progress
 from pipeline.queue import Politeness, Queue
 from pipeline.watchdog import Watchdog
@@ -158,6 +158,8 @@ class Run:
                 elif failure in TRANSIENT_FAILURES:
                     self._failed_for_now(place, ended.state, ended.detail, passing=ended.passing)
                 else:
+                    if not is_final(ended.state):
+                        self._log.end(video_id, ended.state, ended.detail, passing=False, log=None)
                     self._count(video_id, ended.state)
                 return
             case Refused(message):

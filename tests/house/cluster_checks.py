@@ -155,7 +155,7 @@ def installation(config: Config) -> Iterator[str]:
     if not python or not project["requires-python"].startswith(f">={python[1]},"):
         yield "another Python than the project's"
     extra = re.search(r"\.\[(.*)\]", setup)
-    if not extra or extra[1] not in project["optional-dependencies"]:
+    if not extra or not set(extra[1].split(",")) <= project["optional-dependencies"].keys():
         yield "an extra that there is not"
 
 

@@ -142,7 +142,7 @@ def test_ray_s_schema_sees(config: Config, change: Callable[[Config], None]) -> 
         (cut("head_setup_commands"), "head_setup_commands: left to Ray"),
         (replace("setup_commands", "--constraints constraints-cluster.txt", ""), "versions that no test"),
         (replace("setup_commands", "--python 3.11", "--python 3.12"), "another Python"),
-        (replace("setup_commands", "[cluster]", "[clutser]"), "an extra that"),
+        (replace("setup_commands", "[cluster,", "[clutser,"), "an extra that"),
         (put("provider/aws_credentials", {}), "a secret"),
         (put("metadata/token", "RAY_AUTH_TOKEN=1"), "a secret"),
     ],

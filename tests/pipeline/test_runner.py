@@ -15,7 +15,7 @@ from pipeline.build import UnitMaker, books_of, discover, ingest
 from pipeline.config import BuildConfig
 from pipeline.engine.child import OneChild
 from pipeline.opt_out import OptOut
-from pipeline.outcomes import Failed
+from pipeline.outcomes import Failed, Rejected
 from pipeline.runner import Run
 from pipeline.sources.base import Fetched
 from pipeline.sources.files import FilesSource
@@ -40,6 +40,8 @@ class Moody(FilesSource):
         note.write_bytes(bytes(asked + 1))
         if asked < self.fails:
             raise Failed(self.failure, "not in the mood", passing=self.passing)
+        if opt_out and opt_out.root:
+            raise Rejected("opt_out", opt_out.root[0])
         return super().fetch(video, folder)
 
     def site(self, video: Video) -> str | None:
@@ -160,6 +162,19 @@ def test_what_is_final_is_never_tried_again(folder: Path) -> None:
     assert set(run(config)[0].values()) == {1}
     assert set(run(config, retry=("unavailable", "crashed"))[0].values()) == {1}
     assert books_of(config).counts() == {"failed:unsafe": 3}
+
+
+def test_who_opted_out_by_what_the_page_says_may_come_back(folder: Path) -> None:
+    entry = "channel: the page's own"
+    config = moody(folder).model_copy(update={"opt_out": OptOut((entry,))})
+    run(config)
+    assert books_of(config).counts() == {"rejected:opt_out": 3}
+    assert set(run(config)[0].values()) == {1}, "as long as the entry stands the page is not asked again"
+    back = moody(folder)
+    assert books_of(back).counts() == {"pending": 3}
+    run(back)
+    assert books_of(back).counts() == {"ingested": 3}
+    assert books_of(config).counts() == {"ingested": 3}, "the page is not asked again for what is here"
 
 
 def test_every_place_of_a_site_is_given_back(folder: Path) -> None:
