@@ -19,11 +19,11 @@ from shards.errors import SettingError, UserError
 if TYPE_CHECKING:
     from pipeline.build import Funnel
     from pipeline.config import BuildConfig
-    from pipeline.costs import Terms
     from pipeline.engine import Engine
     from pipeline.explain import Titles
     from pipeline.ledger import Books
-    from pipeline.plan import Plan
+    from pipeline.planning.costs import Terms
+    from pipeline.planning.plan import Plan
     from pipeline.progress import Progress
 
 # Assumptions, of the order that large clouds asked in 2025: a spot vCPU was 0.01 to 0.03 USD an hour, a
@@ -167,10 +167,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Ingest a few videos, and tell from them what the build will take: hours, bytes, money."""
-    from pipeline.costs import Terms
     from pipeline.engine.child import OneChild
-    from pipeline.estimate import CONFIDENCE
-    from pipeline.plan import plan as make_plan
+    from pipeline.planning.costs import Terms
+    from pipeline.planning.estimate import CONFIDENCE
+    from pipeline.planning.plan import plan as make_plan
 
     terms = Terms(jobs, usd_per_cpu_hour, usd_per_gb_month)
     with _settings(config, overrides) as settings, screen.progress() as progress:
@@ -249,8 +249,8 @@ def _print_funnel(funnel: Funnel, books: Books) -> None:
 
 
 def _print_plan(made: Plan, terms: Terms) -> None:
-    from pipeline.costs import FIGURES
-    from pipeline.estimate import CONFIDENCE
+    from pipeline.planning.costs import FIGURES
+    from pipeline.planning.estimate import CONFIDENCE
 
     probed = sum(made.probed.values())
     states = ", ".join(f"{count} {state}" for state, count in made.probed.items())

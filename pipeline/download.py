@@ -154,7 +154,7 @@ def _fetch_deadline_s(duration_s: float | None) -> float:
 
 
 def _ask(job: dict[str, Any], deadline_s: float) -> dict[str, Any]:
-    command = [sys.executable, "-P", "-m", "pipeline.ytdlp_child"]
+    command = [sys.executable, "-P", "-m", "pipeline.ytdlp.child"]
     visit = Visit(**{name: job[name] for name in Visit.__dataclass_fields__})
     try:
         done = subprocess.run(

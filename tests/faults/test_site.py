@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.site import Answer, Cut, Fault, Stall, VideoSite
-from pipeline.child_failures import retry_after_s
 from pipeline.download import STALL_VARIABLE
 from pipeline.opt_out import OptOut
 from pipeline.outcomes import Failed, Rejected
 from pipeline.sources.base import Fetched
 from pipeline.sources.web import WebSource
+from pipeline.ytdlp.failures import retry_after_s
 from shards.records import Video
 
 ROOT = Path(__file__).parents[2]

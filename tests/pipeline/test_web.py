@@ -16,7 +16,7 @@ import pytest
 
 from examples.site import Answer, Resource, VideoSite
 from examples.site.serving import Handler
-from pipeline import child_network, youtube, ytdlp_child
+from pipeline import youtube
 from pipeline.config import load_config
 from pipeline.cut import cut
 from pipeline.download import Visit, _common, _fetch_deadline_s, _one_line, download, list_videos
@@ -24,6 +24,7 @@ from pipeline.frame import FrameSettings
 from pipeline.outcomes import Failed
 from pipeline.probe import probe
 from pipeline.sources.web import WebSource
+from pipeline.ytdlp import child, network
 from shards.errors import SettingError, UserError
 from shards.keys import url_video_id
 from shards.records import Video
@@ -139,7 +140,7 @@ def test_more_bytes_than_the_limit_are_refused(
     ],
 )
 def test_a_url_alone_tells_the_id_that_its_site_gives(url: str, known: dict[str, str]) -> None:
-    assert ytdlp_child.site_and_id(url) == known
+    assert child.site_and_id(url) == known
 
 
 def test_a_feed_item_has_the_id_of_its_site(site: VideoSite, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_an_address_that_is_no_text_is_told_and_hides_no_other(monkeypatch: pyte
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_an_address_of_the_internet_is_public(address: str) -> None:
-    assert child_network.is_public(address)
+    assert network.is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -177,15 +178,15 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
     ],
 )
 def test_an_address_of_this_network_is_not_public_in_any_disguise(address: str) -> None:
-    assert not child_network.is_public(address)
+    assert not network.is_public(address)
 
 
 def test_a_proxy_of_the_environment_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to be put back
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:3128")
-    child_network.refuse_private_addresses(None)
+    network.refuse_private_addresses(None)
     assert socket.getaddrinfo("127.0.0.1", 3128)
-    with pytest.raises(child_network.PrivateAddressError):
+    with pytest.raises(network.PrivateAddressError):
         socket.getaddrinfo("127.0.0.1", 80)
 
 
@@ -200,7 +201,7 @@ def test_a_server_cannot_write_to_the_terminal_or_ask_for_days() -> None:
 
 
 def test_no_other_program_is_run() -> None:
-    with ytdlp_child.yt_dlp.YoutubeDL(dict(ytdlp_child._OPTIONS)) as ydl:
+    with child.yt_dlp.YoutubeDL(dict(child._OPTIONS)) as ydl:
         assert not ydl._js_runtimes
 
 
@@ -356,7 +357,7 @@ def test_with_its_extra_youtube_has_a_runtime_and_no_other_site_has(
 ) -> None:
     WebSource(**settings).check()
     job = _common(Visit(), "https://youtu.be/x", tmp_path)
-    with ytdlp_child.yt_dlp.YoutubeDL(ytdlp_child._options(job)) as ydl:
+    with child.yt_dlp.YoutubeDL(child._options(job)) as ydl:
         assert ydl._js_runtimes["deno"].info.supported
     assert _common(Visit(), "https://example.org/", tmp_path)["js_runtime"] is None
 

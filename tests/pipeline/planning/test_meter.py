@@ -6,7 +6,7 @@ import math
 
 from pipeline.engine import Died, Done, Part
 from pipeline.engine.child import OneChild
-from pipeline.meter import Meter
+from pipeline.planning.meter import Meter
 from tests.pipeline import units
 
 

@@ -16,12 +16,12 @@ from pipeline import build as stages
 from pipeline import candidates
 from pipeline.budget import Budgets
 from pipeline.config import BuildConfig
-from pipeline.costs import FIGURES, Limit, Terms, figures, limit, verdict
 from pipeline.engine import Engine
-from pipeline.estimate import Interval, Probed, interval, predict_totals, spread
 from pipeline.ingest import Unit, score_name
 from pipeline.ledger import Books, Ingested
-from pipeline.meter import Meter, Spent
+from pipeline.planning.costs import FIGURES, Limit, Terms, figures, limit, verdict
+from pipeline.planning.estimate import Interval, Probed, interval, predict_totals, spread
+from pipeline.planning.meter import Meter, Spent
 from pipeline.progress import Progress
 from pipeline.scratch import held_bytes
 from shards.errors import UserError

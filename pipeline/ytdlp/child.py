@@ -17,7 +17,8 @@ from typing import Any
 import yt_dlp
 from yt_dlp.networking.exceptions import HTTPError
 
-from pipeline.child_failures import (
+from pipeline.page_info import LASTING, PASSING, RENDITION, kept_info
+from pipeline.ytdlp.failures import (
     EXPECTED,
     LiveError,
     TooLargeError,
@@ -25,8 +26,7 @@ from pipeline.child_failures import (
     answer_of,
     left_alone,
 )
-from pipeline.child_network import RequestCounter, refuse_private_addresses
-from pipeline.page_info import LASTING, PASSING, RENDITION, kept_info
+from pipeline.ytdlp.network import RequestCounter, refuse_private_addresses
 
 _MAX_DEPTH = 3
 _RETRIES = 3

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pipeline.estimate import Draws
+from pipeline.planning.estimate import Draws
 
 Ceiling = Literal["cpu", "network", "budget"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, TransportError
 from yt_dlp.utils import ContentTooShortError, YoutubeDLError
 
-from pipeline.child_network import PrivateAddressError
+from pipeline.ytdlp.network import PrivateAddressError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TOO_MANY_REQUESTS = 429

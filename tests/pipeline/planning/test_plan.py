@@ -17,10 +17,10 @@ from examples.site import VideoSite
 from pipeline.attempts import attempt_journal
 from pipeline.build import books_of, build
 from pipeline.config import load_config
-from pipeline.costs import FIGURES, Terms
 from pipeline.engine.child import OneChild
 from pipeline.outcomes import INGESTED
-from pipeline.plan import plan
+from pipeline.planning.costs import FIGURES, Terms
+from pipeline.planning.plan import plan
 from pipeline.sources.web import WebSource
 from shards.errors import UserError
 from shards.manifest import read_version
@@ -28,7 +28,7 @@ from shards.records import Video
 from shards.store import Store
 
 WriteConfig = Callable[..., Path]
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SAMPLE = 5
 TERMS = Terms(cores=1, usd_per_cpu_hour=0.02, usd_per_gb_month=0.02)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.costs import FIGURES, Limit, Terms, figures, limit, verdict
-from pipeline.estimate import Draws
+from pipeline.planning.costs import FIGURES, Limit, Terms, figures, limit, verdict
+from pipeline.planning.estimate import Draws
 
 HOURS = st.one_of(st.just(0.0), st.floats(0.001, 1e6))
 CORES = st.integers(1, 1000)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.estimate import CONFIDENCE, Probed, interval, predict_totals, spread
+from pipeline.planning.estimate import CONFIDENCE, Probed, interval, predict_totals, spread
 
 AMOUNTS = st.fixed_dictionaries({"clips": st.integers(0, 1000).map(float), "cpu_s": st.floats(0, 1e5)})
 TOLD_S = st.one_of(st.none(), st.floats(1, 1e5))

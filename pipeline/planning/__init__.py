@@ -1,0 +1,1 @@
+"""What a build will take, told from a few of its videos."""
