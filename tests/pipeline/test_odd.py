@@ -36,9 +36,9 @@ def ingested(path: Path, dataset: Path) -> tuple[Ended, list[Clip]]:
     """How a file ends that is found through the `files` source, and its clips."""
     problems: list[str] = []
     source = FilesSource(path=str(path))
-    (video,) = source.discover(problems.append)
+    (found,) = source.discover(problems.append)
     assert problems == []
-    unit = Unit(str(dataset), video, source, FrameSettings(), ("motion", "cuts"), "settings")
+    unit = Unit(str(dataset), found.video, source, FrameSettings(), ("motion", "cuts"), "settings")
     ended = all_parts(ingest(unit))
     store = Store(dataset)
     packs = [name for name in store.list("packs") if name.endswith(".tar")]
