@@ -252,7 +252,8 @@ def _print_titles(titles: Titles) -> None:
             for word, count in counts.items()
             if count.videos
         }
-        screen.print_columns(name, ("videos", "accepted", "rejected"), rows)
+        if rows:
+            screen.print_columns(name, ("videos", "accepted", "rejected"), rows)
         if unseen := [word for word in counts if word not in rows]:
             screen.say(screen.printable(f"in no video: {', '.join(unseen)}"))
     screen.print_counts("funnel", titles.funnel)
