@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _USD_PER_CPU_HOUR = 0.02
 _USD_PER_GB_MONTH = 0.02
 _TITLE_CHARS = 60
+_TITLES_SHOWN = 200
 
 
 def build(
@@ -68,7 +69,12 @@ def discover(
     config: Config,
     overrides: Overrides = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show which words of the title rules each video holds.")
+        bool,
+        typer.Option(
+            "--explain",
+            help="Show which words of the title rules each video holds; sources that have found videos "
+            "already are not asked again.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -77,7 +83,7 @@ def discover(
     from pipeline.explain import explain_titles
 
     with _settings(config, overrides) as settings, screen.progress() as progress:
-        problems = stages.discover(settings, progress)
+        problems = stages.discover(settings, progress, again=not explain)
     books = stages.books_of(settings)
     titles = explain_titles(settings) if explain else None
     if as_json:
@@ -231,14 +237,25 @@ def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig
 
 def _print_titles(titles: Titles) -> None:
     """A line for each video, so that many can be searched; then the words, then the funnel."""
-    width = max((len(video.state) for video in titles.videos), default=0)
-    for video in titles.videos:
+    shown = titles.videos[:_TITLES_SHOWN]
+    width = max((len(video.state) for video in shown), default=0)
+    for video in shown:
         title = " ".join(video.title.split())[:_TITLE_CHARS]
         matched = ((name, getattr(video, name)) for name in titles.words)
         told = "; ".join(f"{name}: {', '.join(words)}" for name, words in matched if words)
         print(screen.printable(f"{video.state:<{width}}  {title:<{_TITLE_CHARS}}  {told or 'no word'}"))
+    if more := len(titles.videos) - len(shown):
+        screen.say(f"and {more:,} videos more; --json has them all")
     for name, counts in titles.words.items():
-        screen.print_counts(f"videos with {name}", counts)
+        rows = {
+            word: [f"{number:,}" for number in (count.videos, count.accepted, count.rejected)]
+            for word, count in counts.items()
+            if count.videos
+        }
+        if rows:
+            screen.print_columns(name, ("videos", "accepted", "rejected"), rows)
+        if unseen := [word for word in counts if word not in rows]:
+            screen.say(screen.printable(f"in no video: {', '.join(unseen)}"))
     screen.print_counts("funnel", titles.funnel)
 
 

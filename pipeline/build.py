@@ -87,8 +87,12 @@ def build(config: BuildConfig, engine: Engine, progress: Progress, *, retry: Col
     return Built(funnel(books, selection, version), books, version, problems)
 
 
-def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
-    """Look for videos in every source; returns the problems met, one line each."""
+def discover(config: BuildConfig, progress: Progress, *, again: bool = True) -> tuple[str, ...]:
+    """Look for videos in every source; returns the problems met, one line each.
+
+    Args:
+        again: whether a source that has found videos already is asked once more.
+    """
     store = _open(config)
     problems: list[str] = []
 
@@ -100,6 +104,8 @@ def discover(config: BuildConfig, progress: Progress) -> tuple[str, ...]:
         return settings_of(config.sites, site).pause_s
 
     for number, source in enumerate(config.sources):
+        if not again and candidates.knows(store, source):
+            continue
         with _of_source(number):
             source.check()
             new = candidates.discover(store, source, problem, pause_s)

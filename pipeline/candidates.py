@@ -78,6 +78,11 @@ def read_table(store: Store, sources: Iterable[Source]) -> pa.Table:
     return table.sort_by("video_id").combine_chunks()
 
 
+def knows(store: Store, source: Source) -> bool:
+    """Whether a source has found a video already."""
+    return len(_read(store, source, ["video_id"])) > 0
+
+
 def source_of(store: Store, sources: Iterable[Source]) -> dict[str, Source]:
     """Video id -> the first source that found it."""
     owners: dict[str, Source] = {}

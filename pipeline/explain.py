@@ -31,16 +31,25 @@ class Explained:
 
 
 @dataclass(frozen=True)
+class WordCount:
+    """In how many videos a word is, and how these end by the title rules."""
+
+    videos: int
+    accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True)
 class Titles:
     """What the title rules do to all videos that were found.
 
     Attributes:
-        words: list -> word -> in how many videos it is, those that are in none included.
+        words: list -> word -> its count; words that are in no video are there too.
         funnel: how many videos are left after each list.
     """
 
     videos: list[Explained]
-    words: dict[str, dict[str, int]]
+    words: dict[str, dict[str, WordCount]]
     funnel: dict[str, int]
 
 
@@ -51,7 +60,8 @@ def explain_titles(config: BuildConfig) -> Titles:
     states = dict(
         zip(*(books_of(config).rows[name].to_pylist() for name in ("video_id", "state")), strict=True)
     )
-    words = {name: Counter[str]() for name in LISTS}
+    held = {name: Counter[str]() for name in LISTS}
+    accepted = {name: Counter[str]() for name in LISTS}
     rejected = Counter[str | None]()
     videos = []
     columns = (table[name].to_pylist() for name in ("video_id", "title", "description"))
@@ -59,11 +69,21 @@ def explain_titles(config: BuildConfig) -> Titles:
         told = rules.explain(title, description)
         rejected[told.verdict.rule] += 1
         for name in LISTS:
-            words[name].update(getattr(told, name))
+            held[name].update(getattr(told, name))
+            if told.verdict.rule is None:
+                accepted[name].update(getattr(told, name))
         videos.append(_explained(video_id, states[video_id], title, told))
     return Titles(
         videos,
-        {name: {word: words[name][word] for word in getattr(rules, name)} for name in LISTS},
+        {
+            name: {
+                word: WordCount(
+                    held[name][word], accepted[name][word], held[name][word] - accepted[name][word]
+                )
+                for word in getattr(rules, name)
+            }
+            for name in LISTS
+        },
         _funnel(len(videos), rejected),
     )
 

@@ -148,10 +148,10 @@ def read_books(
             that too.
     """
     candidates = candidates.sort_by("video_id").combine_chunks()
-    opted_out = opt_out.match_table(candidates)
+    commits = _of(candidates, read_commits(store, settings))
+    opted_out = pc.coalesce(opt_out.match_table(candidates), _by_learned(candidates, commits, opt_out))
     candidates = candidates.select(CANDIDATE_SCHEMA.names)
     judged = _judged(_title_states(candidates, titles), opted_out)
-    commits = _of(candidates, read_commits(store, settings))
     ends = _of(candidates, _still_so(last_ends(store, settings), opt_out))
     by_title, committed = pc.is_valid(judged["state"]), pc.is_valid(commits["state"])
     accepted = pc.and_(pc.invert(by_title), committed)
@@ -177,6 +177,21 @@ def _of(candidates: pa.Table, known: pa.Table) -> pa.Table:
     """For each candidate the first row that is known of it, or nulls."""
     known = known.combine_chunks()
     return known.take(pc.index_in(candidates["video_id"], value_set=known["video_id"])).combine_chunks()
+
+
+def _by_learned(candidates: pa.Table, commits: pa.Table, opt_out: OptOut) -> pa.Array:
+    """Who opted out by what the download taught and the listing did not say: most often the channel."""
+    nobody = pa.nulls(len(candidates), pa.string())
+    if not opt_out.root:
+        return nobody
+    learned = commits["video"]
+    news = [
+        pc.not_equal(pc.fill_null(pc.struct_field(learned, name), ""), pc.fill_null(candidates[name], ""))
+        for name in ("url", "channel")
+    ]
+    mask = pc.and_(pc.is_valid(commits["state"]), pc.or_(*news)).combine_chunks()
+    entries = opt_out.match_table(pa.Table.from_struct_array(learned.filter(mask)))
+    return pc.replace_with_mask(nobody, mask, entries)
 
 
 def _still_so(ends: pa.Table, opt_out: OptOut) -> pa.Table:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from shards.keys import site_video_id
 from shards.records import Video
 
 _CHANNEL = re.compile(r"channel:\s*", re.IGNORECASE)
-_SCHEME = re.compile(r"https?://(www\.)?", re.IGNORECASE)
+_SCHEME = re.compile(r"^(https?://)?(www\.)?", re.IGNORECASE)
 _COMMENT = re.compile(r"(^|\s)#.*")
 _COLUMNS = ("video_id", "url", "channel", "found_at")
 
@@ -41,19 +42,23 @@ class OptOut(RootModel[tuple[str, ...]]):
             return told
         path = Path(told).expanduser()
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             raise ValueError(f"{told!r}: no such file; give a text file with an entry a line") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{told!r}: cannot be read ({error}); give a text file in UTF-8") from None
-        return [entry for line in lines if (entry := _COMMENT.sub("", line).strip())]
+        entries = [_COMMENT.sub("", line).strip() for line in lines]
+        for number, entry in enumerate(entries, 1):
+            if entry and (mistake := _mistake(entry)):
+                raise ValueError(f"{told!r}: line {number}: {mistake}")
+        return [entry for entry in entries if entry]
 
     @field_validator("root")
     @classmethod
     def _say_something(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
-            if not _CHANNEL.sub("", entry).strip("* "):
-                raise ValueError(f"{entry!r} names nothing; give an id, `channel: NAME` or a URL")
+            if mistake := _mistake(entry):
+                raise ValueError(mistake)
         return entries
 
     def match(self, video: Video, info: Mapping[str, Any] | None = None) -> str | None:
@@ -80,10 +85,14 @@ class OptOut(RootModel[tuple[str, ...]]):
             return pa.nulls(len(candidates), pa.string())
         known = _compiled(self.root)
         columns = [candidates[name].to_pylist() for name in _COLUMNS]
-        infos = candidates["info"].to_pylist() if "info" in candidates.column_names else None
+        # Where URLs alone are listed, what else was said need not be read: that takes the longest.
+        infos = (
+            candidates["info"].to_pylist()
+            if "info" in candidates.column_names and (known.ids or known.channels)
+            else repeat(None, len(candidates))
+        )
         matched = []
-        for place, (video_id, url, channel, found_at) in enumerate(zip(*columns, strict=True)):
-            text = infos[place] if infos else None
+        for video_id, url, channel, found_at, text in zip(*columns, infos, strict=True):
             info = json.loads(text) if text else None
             matched.append(known.match(_ids(video_id, info), _channels(info, channel), (url, *found_at)))
         return pa.array(matched, pa.string())
@@ -104,41 +113,67 @@ class _Known:
     """Entries by kind, each with how it was written.
 
     Attributes:
-        patterns: the parts of a URL between its stars.
+        patterns: URLs by what stands before their first star: the parts between stars, and the entry.
+            So a URL is held against a few of them, however many there are.
+        prefix_chars: how long those beginnings are.
     """
 
     ids: Mapping[str, str]
     channels: Mapping[str, str]
-    patterns: tuple[tuple[tuple[str, ...], str], ...]
+    patterns: Mapping[str, Sequence[tuple[tuple[str, ...], str]]]
+    prefix_chars: tuple[int, ...]
 
     def match(self, ids: Iterable[str], channels: Iterable[str], urls: Iterable[str]) -> str | None:
-        """The first entry that is matched: ids first, then channels, then URLs."""
-        for value in ids:
-            if value in self.ids:
-                return self.ids[value]
-        for value in channels:
-            if value in self.channels:
-                return self.channels[value]
+        """One of the entries that are matched: an id before a channel, and that before a URL."""
+        if self.ids:
+            for value in ids:
+                if value in self.ids:
+                    return self.ids[value]
+        if self.channels:
+            for value in channels:
+                if value in self.channels:
+                    return self.channels[value]
         if self.patterns:
-            for url in urls:
-                plain = _SCHEME.sub("", url, count=1)
-                for parts, entry in self.patterns:
-                    if _fits(parts, plain):
-                        return entry
+            for url in dict.fromkeys(urls):
+                if entry := self._match_url(_SCHEME.sub("", url)):
+                    return entry
+        return None
+
+    def _match_url(self, plain: str) -> str | None:
+        for chars in self.prefix_chars:
+            for parts, entry in self.patterns.get(plain[:chars], ()):
+                if _fits(parts, plain):
+                    return entry
         return None
 
 
 @lru_cache(maxsize=4)
 def _compiled(entries: tuple[str, ...]) -> _Known:
-    ids, channels, patterns = {}, {}, []
+    ids: dict[str, str] = {}
+    channels: dict[str, str] = {}
+    patterns: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for entry in entries:
         if _CHANNEL.match(entry):
             channels[_plain(_CHANNEL.sub("", entry, count=1))] = entry
-        elif "*" in entry or "/" in entry:
-            patterns.append((tuple(_SCHEME.sub("", entry, count=1).split("*")), entry))
+        elif _is_url(entry):
+            parts = tuple(_SCHEME.sub("", entry).split("*"))
+            patterns.setdefault(parts[0], []).append((parts, entry))
         else:
             ids[entry] = entry
-    return _Known(ids, channels, tuple(patterns))
+    return _Known(ids, channels, patterns, tuple(sorted({len(prefix) for prefix in patterns})))
+
+
+def _mistake(entry: str) -> str | None:
+    """What is wrong with an entry, which would otherwise match everything, or nothing."""
+    if not _SCHEME.sub("", _CHANNEL.sub("", entry)).strip("*/ "):
+        return f"{entry!r} names nothing; give an id, `channel: NAME` or a URL"
+    if not _CHANNEL.match(entry) and not _is_url(entry) and re.search(r"\s", entry):
+        return f"{entry!r} is no id, which has no spaces; a channel is `channel: {entry}`"
+    return None
+
+
+def _is_url(entry: str) -> bool:
+    return "*" in entry or "/" in entry
 
 
 def _fits(parts: tuple[str, ...], text: str) -> bool:

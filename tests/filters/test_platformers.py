@@ -33,6 +33,11 @@ WANTED = [
     "SuperTux 0.6.3 gameplay - Icy Island",
     "Kaizo hack: 4 hours of deaths, blind run",
     "Yoshi's Island 100% playthrough world 1",
+    "Super Mario Bros. 2 (USA) TAS",
+    "Super Ghouls\u2019n Ghosts longplay, no death",
+    "Kirby & The Amazing Mirror longplay",
+    "Celeste - Full Game Walkthrough",
+    "Contra (NES) no death run",
 ]
 
 UNWANTED = {
@@ -59,10 +64,28 @@ UNWANTED = {
     "Limbo dance world record": "title_keyword",
     "Inside the studio: gameplay of our new shooter": "title_keyword",
     "Train platform gameplay simulator": "title_keyword",
-    "Cooking with grandma, full game day": "title_keyword",
+    "Grandma's kitchen, full game day": "title_keyword",
     "Shovel Knight costume party": "title_action",
     "Hollow Knight memes that cured my depression": "title_negation",
+    "Castlevania 64 longplay": "title_negation",
+    "Castlevania season 4, every boss fight": "title_negation",
+    "Sonic the Hedgehog (2006) full game": "title_negation",
+    "Mega Man X7 gameplay": "title_negation",
+    "Cuphead boss fight rap song": "title_negation",
+    "Drawing Hollow Knight, no commentary": "title_negation",
+    "Super Metroid speedrun news: the record falls": "title_negation",
+    "Super Mario Bros. Wonder tier list, all levels": "title_negation",
+    "Kirby and the Forgotten Land walkthrough": "title_keyword",
 }
+
+DESCRIBED = [
+    ("Shovel Knight, part 3", "My first playthrough. Original soundtrack by Jake Kaufman.", None),
+    ("Spelunky HD", "Let\u2019s play with no commentary!", None),
+    ("Cave Story in 4K", "Filmed at the con, the panel begins at 2:10.", "title_action"),
+    ("Pizza Tower", None, "title_action"),
+    ("A quiet evening", "2D platformer gameplay: Hollow Knight, Celeste", "title_keyword"),
+    ("Hollow Knight plush unboxing", "Then some gameplay, 100%", "title_negation"),
+]
 
 
 @pytest.mark.parametrize("title", WANTED)
@@ -73,6 +96,13 @@ def test_play_is_wanted(title: str) -> None:
 @pytest.mark.parametrize("title", UNWANTED)
 def test_what_is_no_play_of_a_2d_platformer_is_not(title: str) -> None:
     assert RULES.verdict(title, None).rule == UNWANTED[title]
+
+
+@pytest.mark.parametrize(("title", "description", "rule"), DESCRIBED)
+def test_of_a_description_the_action_counts_alone(
+    title: str, description: str | None, rule: str | None
+) -> None:
+    assert RULES.verdict(title, description).rule == rule
 
 
 def test_no_word_is_listed_twice() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from filters.titles import TitleRules, _plain
+from filters.titles import TitleRules, Verdict
 
 RULES = TitleRules(
     keywords=("platformer", "jump and run"),
@@ -66,13 +67,70 @@ def test_of_words_that_begin_together_the_longest_that_is_whole_decides() -> Non
     assert rules.verdict("super n++", None).matched == "n++"
 
 
-words = st.text("aé +'b", min_size=1, max_size=4)
+@pytest.mark.parametrize("word", ["", "  ", "\u2003"])
+def test_a_word_of_nothing_is_no_word(word: str) -> None:
+    with pytest.raises(ValidationError):
+        TitleRules(negations=(word,))
 
 
-@given(st.lists(words, min_size=1, max_size=5).map(tuple), st.text("aé +'b\u2019", max_size=12))
-def test_one_pattern_finds_what_each_word_would_find(listed: tuple[str, ...], title: str) -> None:
-    plain = _plain(title)
-    one_by_one = any(re.search(rf"(?<!\w){re.escape(_plain(word))}(?!\w)", plain) for word in listed)
-    together = TitleRules(negations=listed).verdict(title, None)
-    assert bool(together.rule) == one_by_one
-    assert not together.rule or together.matched in listed
+def test_white_space_around_a_word_says_nothing() -> None:
+    assert TitleRules(negations=(" film ",)).verdict("film", None) == ("title_negation", "film")
+
+
+def test_words_that_overlap_are_all_explained_as_they_are_spelled_first() -> None:
+    rules = TitleRules(keywords=("New Super Mario Bros", "super mario", "kirby", "Super Mario"))
+    told = rules.explain("NEW SUPER MARIO BROS 100%", None)
+    assert told.keywords == ("New Super Mario Bros", "super mario")
+    assert rules.explain(None, None) == (Verdict("title_keyword", None), (), (), ())
+
+
+PARTS = ("a", "b", "ab", "a b", "a's", "a\u2019s", "+", "a+", "%", "_", "1", " ", "-", "\n", "\u00df", "SS")
+PARTS += ("\uff21", "\u00e9", "e\u0301", "\u0130", "\u1e9e", ".*", "[a", "\\w", "(")
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=8).map("".join)
+# A line break is in no word: it stands between title and description.
+LISTS = st.lists(TEXTS.filter(lambda word: word.strip() and "\n" not in word), max_size=4).map(tuple)
+
+
+@given(st.builds(TitleRules, keywords=LISTS, actions=LISTS, negations=LISTS), TEXTS, TEXTS)
+def test_the_verdict_is_that_of_each_word_looked_for_by_itself(
+    rules: TitleRules, title: str, description: str
+) -> None:
+    held = {
+        "keywords": [word for word in rules.keywords if holds(title, word)],
+        "actions": [word for word in rules.actions if holds(f"{title}\n{description}", word)],
+        "negations": [word for word in rules.negations if holds(title, word)],
+    }
+    told = rules.explain(title, description)
+    assert rules.verdict(title, description) == told.verdict
+    for name, words in held.items():
+        assert list(map(plain, getattr(told, name))) == list(dict.fromkeys(map(plain, words)))
+    if held["negations"]:
+        assert told.verdict.rule == "title_negation"
+        assert told.verdict.matched in held["negations"]
+    elif rules.keywords and not held["keywords"]:
+        assert told.verdict == ("title_keyword", None)
+    elif rules.actions and not held["actions"]:
+        assert told.verdict == ("title_action", None)
+    else:
+        assert told.verdict.rule is None
+        assert told.verdict.matched in (held["keywords"] or [None])
+
+
+def holds(text: str, word: str) -> bool:
+    """Whether a text holds a word as a whole, at any place."""
+    text, word = plain(text), plain(word)
+    return any(
+        text.startswith(word, place)
+        and not letter(text[place - 1 : place])
+        and not letter(text[place + len(word) : place + len(word) + 1])
+        for place in range(len(text))
+    )
+
+
+def plain(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return text.replace("\u2019", "'").replace("\u2010", "-").replace("\u2011", "-")
+
+
+def letter(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -20,6 +20,7 @@ from pipeline.engine.child import OneChild
 from pipeline.show import show
 from pipeline.status import read_status
 from shards.codec import decode_clip
+from shards.index import read_index
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 from shards.verify import verify
@@ -150,6 +151,27 @@ def test_a_title_with_a_negating_word_is_rejected_by_that_name_and_rules_can_cha
     looser = load_config(path, ["titles.negations=[]"])
     assert books_of(looser).counts() == {"ingested": 2, "pending": 1}
     assert build(looser, OneChild(), Quiet()).books.counts() == {"ingested": 3}
+
+
+def test_who_opts_out_later_is_in_no_later_version(videos: Path, write_config: WriteConfig) -> None:
+    path = write_config([{"kind": "files", "path": str(videos / "moving[02].mp4")}])
+    first = build(load_config(path), OneChild(), Quiet())
+    gone = next(row for row in first.books.rows.to_pylist() if row["url"].endswith("moving0.mp4"))
+    later = load_config(path, ["opt_out=['*/moving0.mp4']"])
+    second = build(later, OneChild(), Quiet())
+    assert (first.version.number, second.version.number) == (1, 2)
+    assert second.books.counts() == {"ingested": 1, "rejected:opt_out": 1}
+    assert second.books.state(gone["video_id"]).detail == "*/moving0.mp4"
+    store = Store(later.dataset)
+    held = {
+        version.number: {
+            placed.clip.video_id for shard in version.shards for placed in read_index(store, shard.name)
+        }
+        for version in (first.version, second.version)
+    }
+    assert held[1] - held[2] == {gone["video_id"]}
+    assert len(held[2]) == 1
+    assert read_status(store).balanced
 
 
 def test_rules_change_without_measuring_and_a_new_scorer_measures_from_packs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,20 +13,22 @@ from hypothesis import strategies as st
 from filters.titles import TitleRules
 from pipeline.attempts import AttemptLog, deaths_alone
 from pipeline.ledger import Books, read_books
+from pipeline.opt_out import OptOut
 from shards.commits import Commit, create_commit, pack_name
 from shards.records import CANDIDATE_SCHEMA, VIDEO_SCHEMA, Video
 from shards.store import Store
 
 SETTINGS = "5e771265"
+NOBODY = OptOut()
 
 
 def video(number: int, title: str = "a title") -> Video:
     return Video(f"x-{number}", "files", f"/{number}.mp4", title=title, found_at=(f"/{number}.mp4",))
 
 
-def books(store: Store, *videos: Video, titles: TitleRules | None = None) -> Books:
+def books(store: Store, *videos: Video, titles: TitleRules | None = None, opt_out: OptOut = NOBODY) -> Books:
     rows = pa.Table.from_pylist([found.as_row() for found in videos], schema=CANDIDATE_SCHEMA)
-    return read_books(store, rows, titles, SETTINGS)
+    return read_books(store, rows, titles, SETTINGS, opt_out)
 
 
 def commit(
@@ -57,6 +60,21 @@ def test_a_commit_speaks_before_an_attempt_and_a_title_before_both(store: Store)
     assert found.counts() == {"failed:unavailable": 1, "ingested": 1, "rejected:title_negation": 1}
     assert [entry.video_id for entry in found.ingested()] == ["x-1"]
     assert found.catalog().schema == VIDEO_SCHEMA
+
+
+def test_who_opted_out_is_rejected_before_all_else_and_by_what_the_download_taught(store: Store) -> None:
+    listed, unwanted, mine = video(1), video(2, "unboxing"), replace(video(3), channel="Mine")
+    commit(store, replace(listed, channel="Somebody"))
+    commit(store, unwanted)
+    commit(store, mine)
+    titles = TitleRules(negations=("unboxing",))
+    out = OptOut(("channel: somebody", "x-2"))
+    found = books(store, listed, unwanted, mine, titles=titles, opt_out=out)
+    assert found.state("x-1") == ("rejected:opt_out", "channel: somebody")
+    assert found.state("x-2") == ("rejected:opt_out", "x-2")
+    assert [entry.video_id for entry in found.ingested()] == ["x-3"]
+    assert books(store, listed, mine, opt_out=OptOut()).counts() == {"ingested": 2}
+    assert books(store, opt_out=out).counts() == {}
 
 
 def test_what_the_download_taught_is_known_and_other_settings_are_other_books(store: Store) -> None:

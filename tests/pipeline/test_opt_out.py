@@ -34,7 +34,6 @@ INFO = {"id": "dQw4w9WgXcQ", "channel_id": "UC123", "uploader": "Somebody", "ext
         ("channel: a channel", True),
         ("Channel:A CHANNEL", True),
         ("channel: A", False),
-        ("A Channel", False),
         ("channel: uc123", True),
         ("channel: Somebody", True),
         ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", True),
@@ -44,6 +43,9 @@ INFO = {"id": "dQw4w9WgXcQ", "channel_id": "UC123", "uploader": "Somebody", "ext
         ("https://www.youtube.com/watch", False),
         ("vimeo.com/*", False),
         ("*.youtube.com/*", False),
+        ("www.youtube.com/*", True),
+        ("HTTP://WWW.youtube.com/watch?v=*", True),
+        ("youtube.com/redirect?to=https://*", False),
     ],
 )
 def test_an_entry_is_an_id_a_channel_or_a_url(entry: str, matches: bool) -> None:
@@ -86,6 +88,41 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValidationError, match=r"cannot be read .* give a text file in UTF-8"):
         OptOut.model_validate(str(tmp_path / "bytes"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("channel:", "'channel:' names nothing; give an id, `channel: NAME` or a URL"),
+        ("https://*/*", "'https://*/*' names nothing; give an id, `channel: NAME` or a URL"),
+        ("A Channel", "'A Channel' is no id, which has no spaces; a channel is `channel: A Channel`"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "opt-out.txt"
+    path.write_text(f"# May\nyoutube-a\n{line}  # by mail\n", encoding="utf-8")
+    for told, place in ((str(path), f"{str(path)!r}: line 3: "), ([line], "")):
+        with pytest.raises(ValidationError) as caught:
+            OptOut.model_validate(told)
+        assert caught.value.errors()[0]["msg"] == f"Value error, {place}{said}"
+
+
+def test_of_many_patterns_the_right_one_is_found() -> None:
+    others = tuple(f"https://host{number}.example/{'x' * (number % 40)}*" for number in range(2000))
+    entries = OptOut((*others, "youtube.com/@somebody/*", "youtube.com/*dQw4*"))
+    assert entries.match(VIDEO) == "youtube.com/*dQw4*"
+    assert entries.match(Video("x-1", "web", "http://www.host1999.example/" + "x" * 40)) == others[1999]
+    assert entries.match(Video("x-1", "web", "https://host2000.example/")) is None
+
+
+URLS = st.text("ab/*", max_size=6).filter(lambda url: url.strip("*/") and not url.isalpha())
+
+
+@given(st.lists(URLS, max_size=6), st.text("ab/", max_size=8))
+def test_all_patterns_are_held_against_a_url(entries: list[str], url: str) -> None:
+    matched = OptOut(tuple(entries)).match(Video("x-1", "web", url))
+    fitting = [entry for entry in entries if fnmatchcase(url, entry)]
+    assert matched in fitting if fitting else matched is None
 
 
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=12))

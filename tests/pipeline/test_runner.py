@@ -26,6 +26,9 @@ from shards.store import Store
 MakeVideo = Callable[..., Path]
 
 
+PAGE_SAYS = "channel: the page's own"
+
+
 class Moody(FilesSource):
     """Files that cannot always be had; how often each was asked for stands in a folder of notes."""
 
@@ -40,8 +43,8 @@ class Moody(FilesSource):
         note.write_bytes(bytes(asked + 1))
         if asked < self.fails:
             raise Failed(self.failure, "not in the mood", passing=self.passing)
-        if opt_out and opt_out.root:
-            raise Rejected("opt_out", opt_out.root[0])
+        if opt_out and PAGE_SAYS in opt_out.root:
+            raise Rejected("opt_out", PAGE_SAYS)
         return super().fetch(video, folder)
 
     def site(self, video: Video) -> str | None:
@@ -164,9 +167,16 @@ def test_what_is_final_is_never_tried_again(folder: Path) -> None:
     assert books_of(config).counts() == {"failed:unsafe": 3}
 
 
+def test_who_opted_out_is_never_asked_for(folder: Path) -> None:
+    config = moody(folder).model_copy(update={"opt_out": OptOut(("*/0.mp4", "*/2.mp4"))})
+    asked, heard = run(config)
+    assert list(asked.values()) == [1]
+    assert books_of(config).counts() == {"ingested": 1, "rejected:opt_out": 2}
+    assert heard.steps == [(1, 1)]
+
+
 def test_who_opted_out_by_what_the_page_says_may_come_back(folder: Path) -> None:
-    entry = "channel: the page's own"
-    config = moody(folder).model_copy(update={"opt_out": OptOut((entry,))})
+    config = moody(folder).model_copy(update={"opt_out": OptOut((PAGE_SAYS,))})
     run(config)
     assert books_of(config).counts() == {"rejected:opt_out": 3}
     assert set(run(config)[0].values()) == {1}, "as long as the entry stands the page is not asked again"
