@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import benching, building, dataset, screen, training
+from commands import benching, building, dataset, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -24,7 +24,7 @@ for command in (
     building.ingest,
     building.curate,
     building.publish,
-    building.plan,
+    planning.plan,
     dataset.status,
     dataset.verify,
     dataset.show,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +21,8 @@ if TYPE_CHECKING:
     from pipeline.engine import Engine
     from pipeline.explain import Titles
     from pipeline.ledger import Books
-    from pipeline.planning.costs import Terms
-    from pipeline.planning.plan import Plan
     from pipeline.progress import Progress
 
-# Assumptions, of the order that large clouds asked in 2025: a spot vCPU was 0.01 to 0.03 USD an hour, a
-# GB in standard object storage 0.02 to 0.026 USD a month.
-_USD_PER_CPU_HOUR = 0.02
-_USD_PER_GB_MONTH = 0.02
 _TITLE_CHARS = 60
 _TITLES_SHOWN = 200
 
@@ -82,7 +75,7 @@ def discover(
     from pipeline import build as stages
     from pipeline.explain import explain_titles
 
-    with _settings(config, overrides) as settings, screen.progress() as progress:
+    with settings_of(config, overrides) as settings, screen.progress() as progress:
         problems = stages.discover(settings, progress, again=not explain)
     books = stages.books_of(settings)
     titles = explain_titles(settings) if explain else None
@@ -127,7 +120,7 @@ def curate(config: Config, overrides: Overrides = None, as_json: Json = False) -
     from pipeline import build as stages
     from pipeline.status import count_decisions
 
-    with _settings(config, overrides) as settings:
+    with settings_of(config, overrides) as settings:
         decisions = count_decisions(stages.curate(settings).clips)
     if as_json:
         screen.print_json({"clips": decisions})
@@ -157,48 +150,6 @@ def publish(
         screen.say(f"version {version.number} of {settings.dataset}: {len(version.shards)} shards")
 
 
-def plan(
-    config: Config,
-    overrides: Overrides = None,
-    sample: Annotated[
-        int, typer.Option("--sample", min=1, help="How many videos are ingested to measure them.")
-    ] = 8,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Plan for so many cores.")] = 1,
-    usd_per_cpu_hour: Annotated[
-        float, typer.Option(min=0, help="Price of a core; put in your own.")
-    ] = _USD_PER_CPU_HOUR,
-    usd_per_gb_month: Annotated[
-        float, typer.Option(min=0, help="Price of storage; put in your own.")
-    ] = _USD_PER_GB_MONTH,
-    as_json: Json = False,
-) -> None:
-    """Ingest a few videos, and tell from them what the build will take: hours, bytes, money."""
-    from pipeline.engine.child import OneChild
-    from pipeline.planning.costs import Terms
-    from pipeline.planning.estimate import CONFIDENCE
-    from pipeline.planning.plan import plan as make_plan
-
-    terms = Terms(jobs, usd_per_cpu_hour, usd_per_gb_month)
-    with _settings(config, overrides) as settings, screen.progress() as progress:
-        made = make_plan(settings, terms, sample, OneChild(), progress)
-    if as_json:
-        screen.print_json(
-            {
-                "videos": {"waiting": made.waiting, "probed": made.probed},
-                "confidence": CONFIDENCE,
-                "figures": {name: figure._asdict() for name, figure in made.figures.items()},
-                "assumed": asdict(terms),
-                **made.limit._asdict(),
-                "verdict": made.verdict,
-                "problems": made.problems,
-            }
-        )
-    else:
-        _print_plan(made, terms)
-    if made.problems:
-        raise typer.Exit(1)
-
-
 def _classes(retry: list[str] | None) -> list[str]:
     from pipeline.outcomes import TRANSIENT_FAILURES
 
@@ -217,7 +168,7 @@ def _at_work(
     from pipeline.engine.choose import open_engine
 
     with (
-        _settings(config, overrides) as settings,
+        settings_of(config, overrides) as settings,
         open_engine(jobs, ray_address) as engine,
         screen.progress() as progress,
     ):
@@ -225,7 +176,7 @@ def _at_work(
 
 
 @contextmanager
-def _settings(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig]:
+def settings_of(config: Path, overrides: list[str] | None) -> Iterator[BuildConfig]:
     """The build's config; what turns out to be wrong with a key of it later names the file too."""
     from pipeline.config import load_config
 
@@ -263,39 +214,6 @@ def _print_funnel(funnel: Funnel, books: Books) -> None:
     names = ("found", "title-accepted", "ingested", "clips", "kept", "shards")
     screen.print_counts("funnel", dict(zip(names, asdict(funnel).values(), strict=True)))
     screen.print_counts("videos", books.counts())
-
-
-def _print_plan(made: Plan, terms: Terms) -> None:
-    from pipeline.planning.costs import FIGURES
-    from pipeline.planning.estimate import CONFIDENCE
-
-    probed = sum(made.probed.values())
-    states = ", ".join(f"{count} {state}" for state, count in made.probed.items())
-    rows = {}
-    for name, label in FIGURES.items():
-        unit = ", MB" if name.endswith("_bytes") else ""
-        rows[label + unit] = [_figure(value, 1e6 if unit else 1) for value in made.figures[name]]
-    screen.print_columns(
-        f"{made.waiting} videos, judged by {probed} ({states})",
-        (f"{CONFIDENCE:.0%}: from", "expected", "to"),
-        rows,
-    )
-    if made.figures["clips"].low is None:
-        screen.say("one video alone says nothing of how far the others may be from it: no intervals")
-    screen.say(
-        f"assumed: {terms.usd_per_cpu_hour:g} USD a core and hour, {terms.usd_per_gb_month:g} USD a GB and "
-        "month; --usd-per-cpu-hour and --usd-per-gb-month set yours"
-    )
-    screen.say(made.verdict)
-
-
-def _figure(value: float | None, unit: float) -> str:
-    """Three digits, and never an exponent."""
-    if value is None:
-        return "-"
-    value /= unit
-    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:,.{min(max(digits, 0), 6)}f}"
 
 
 def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:
