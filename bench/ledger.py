@@ -112,7 +112,7 @@ def _video(number: int) -> Video:
 
 
 def _commit(video: Video, settings: str) -> Commit:
-    return Commit(video, settings, "ingested", None, pack_name(video.video_id, settings), _CLIPS)
+    return Commit(video, settings, "ingested", None, pack_name(video.video_id, settings, "c0ffee00"), _CLIPS)
 
 
 def _row(video: Video, settings: str) -> dict[str, object]:

@@ -117,7 +117,9 @@ def deaths_alone(store: Store, settings: str) -> Counter[str]:
     rows = attempt_journal(store).read(["at", "event", "settings", "video_id", "state", "alone"])
     died = rows.filter(pc.and_(pc.equal(rows["settings"], settings), pc.equal(rows["event"], DIED)))
     deaths: Counter[str] = Counter()
-    for row in died.sort_by("at").to_pylist():
+    # A row may stand twice where attempts are just being gathered.
+    rows_once = {(row["at"], row["video_id"]): row for row in died.sort_by("at").to_pylist()}
+    for row in rows_once.values():
         deaths[row["video_id"]] += row["alone"]
         if row["state"] != PENDING:
             del deaths[row["video_id"]]

@@ -10,8 +10,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
 
 import pyarrow.compute as pc
 
@@ -137,7 +135,7 @@ def ingest(
     books = _known(config)
     for video_id in only:
         _known_video(books, config, video_id)
-    ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config, engine), progress)
+    ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), progress)
     _measure_missing(store, config, engine, progress)
     return books_of(config)
 
@@ -156,9 +154,9 @@ def ingest_waiting(
     attempt_journal(store).compact()
 
 
-def site_budgets(config: BuildConfig, engine: Engine) -> Budgets:
-    """The budgets that all runs on the engine's machines share."""
-    return cast("Budgets", engine.shared("budgets", partial(Budgets, config.dataset, config.sites)))
+def site_budgets(config: BuildConfig) -> Budgets:
+    """The budgets of a run; its leases lie beside the dataset, where all runs share them."""
+    return Budgets(config.dataset, config.sites)
 
 
 def curate(config: BuildConfig) -> Selection:

@@ -6,6 +6,7 @@ is created only if absent, and equal work gives equal bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ class Ended:
 
     Attributes:
         detail: one line for a person.
+        pack: object that holds its clips, if there are any.
         clips: how many came of it.
         dropped_frames: frames of 10 a second that are in no clip, since none is so short.
         passing: whether a failure may pass by itself.
@@ -78,6 +80,7 @@ class Ended:
 
     state: str
     detail: str | None = None
+    pack: str | None = None
     clips: int = 0
     dropped_frames: int = 0
     passing: bool = False
@@ -89,7 +92,6 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
     """Fetch, cut, measure, pack and commit one video; what cannot succeed later is committed too."""
     store = Store(unit.store)
     video = unit.video
-    pack = None
     requests = 0
     try:
         with scratch_folder(unit.store, video.video_id) as folder:
@@ -100,9 +102,9 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
             _reject_low_fps(found, unit.frame)
             yield Part(_cut_deadline_s(found))
             ended = _pack(store, unit, fetched.path, found)
-            pack = pack_name(video.video_id, unit.settings)
+            assert ended.pack
             for name, data in fetched.beside.items():
-                store.put(f"{pack.removesuffix('.tar')}.{name}", data)
+                store.put(f"{ended.pack.removesuffix('.tar')}.{name}", data)
     except Rejected as rejected:
         requests = requests or rejected.requests
         ended = Ended(rejected.state, rejected.detail)
@@ -118,7 +120,7 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
                 settings=unit.settings,
                 state=ended.state,
                 detail=ended.detail,
-                pack=pack,
+                pack=ended.pack,
                 clips=ended.clips,
                 dropped_frames=ended.dropped_frames,
             ),
@@ -156,7 +158,6 @@ def score_name(scorer: str, pack: str) -> str:
 
 def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
     video_id = unit.video.video_id
-    name = pack_name(video_id, unit.settings)
     scorers = load_scorers(unit.scorers)
     scores: Scores = {scorer: [] for scorer in unit.scorers}
     box = geometry(found, unit.frame.fit).box
@@ -179,10 +180,12 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
                 tar.append(clip, encoded)
         if not tar.placed:
             raise Rejected("too_short", f"no {CLIP_FRAMES / CLIP_FPS:g} s without a gap in it")
+        staged.file.seek(0)
+        name = pack_name(video_id, unit.settings, hashlib.file_digest(staged.file, "sha256").hexdigest())
         staged.publish(name)
     store.put_table(index_name(name), tar.index())
     _write_scores(store, name, scores)
-    return Ended(INGESTED, clips=len(tar.placed), dropped_frames=report.dropped_frames)
+    return Ended(INGESTED, pack=name, clips=len(tar.placed), dropped_frames=report.dropped_frames)
 
 
 def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:

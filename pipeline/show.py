@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.curate import SETTINGS_KEY
 from shards.catalog import CURATED, VIDEOS, read_clips
-from shards.commits import pack_name
+from shards.commits import read_commits
 from shards.errors import UserError
 from shards.index import read_clip, read_index
 from shards.keys import parse_key
@@ -62,7 +62,8 @@ def show(store: Store, key: str) -> Shown:
         raise UserError(f"dataset {store.url}: no clip {key!r}; {hint}")
     video_id, _ = parse_key(key)
     videos = store.read_table(CURATED[VIDEOS])
-    pack = pack_name(video_id, clips.schema.metadata[SETTINGS_KEY].decode())
+    commits = read_commits(store, clips.schema.metadata[SETTINGS_KEY].decode())
+    pack = commits.filter(pc.equal(commits["video_id"], video_id))["pack"][0].as_py()
     if not store.exists(pack):
         raise UserError(f"dataset {store.url}: {pack} is gone; `genieset build` makes it again")
     placed = next(clip for clip in read_index(store, pack) if clip.clip.key == key)

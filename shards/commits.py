@@ -15,6 +15,8 @@ from shards.journal import Journal
 from shards.records import CANDIDATE_SCHEMA, Video
 from shards.store import Store
 
+_HASH_CHARS = 8
+
 COMMIT_SCHEMA = pa.schema(
     [
         pa.field("settings", pa.string(), nullable=False),
@@ -53,9 +55,14 @@ class Commit:
     dropped_frames: int = 0
 
 
-def pack_name(video_id: str, settings: str) -> str:
-    """The object that holds a unit's clips."""
-    return f"packs/{video_id}-{settings}.tar"
+def pack_name(video_id: str, settings: str, content: str) -> str:
+    """The object that holds a unit's clips.
+
+    Args:
+        content: hash of its bytes: a site may serve a video otherwise when it is fetched again, and what
+            one worker has committed no other shall write over.
+    """
+    return f"packs/{video_id}-{settings}-{content[:_HASH_CHARS]}.tar"
 
 
 def create_commit(store: Store, commit: Commit) -> bool:

@@ -134,9 +134,3 @@ class Engine(Protocol):
             first: a unit's work up to the first `yield`, or all of it.
             alone: nothing else of this engine runs on a unit's node meanwhile.
         """
-
-    def shared(self, name: str, make: Callable[[], object]) -> object:
-        """The object of this name that all runs on this engine's machines share; made if there is none.
-
-        What its methods are given and return is pickled.
-        """

@@ -61,10 +61,6 @@ class OneChild:
                 else:
                     yield unit, child.call(function, unit, first(unit))
 
-    def shared(self, name: str, make: Callable[[], object]) -> object:  # noqa: ARG002 - nobody to share with
-        """See `Engine.shared`."""
-        return make()
-
 
 class Child:
     """A process that does one call after the other, and is replaced when it dies. A context manager."""

@@ -31,7 +31,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipeline.engine import Lost, NotYet, Outcome, Part, Work
 from pipeline.engine.child import Child
 from pipeline.engine.places import Places
-from pipeline.engine.shared_on_ray import SharedObject
 from pipeline.scratch import private_folder
 
 T = TypeVar("T")
@@ -86,10 +85,6 @@ class RayEngine:
                     flight.begin(cast("T", unit))
         finally:
             flight.cancel()
-
-    def shared(self, name: str, make: Callable[[], object]) -> object:
-        """See `Engine.shared`: held by a named actor without a core, near whoever asked first."""
-        return SharedObject(name, make)
 
 
 _END = object()
@@ -191,9 +186,8 @@ _list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
 def _outcome(ref: Any) -> Any:
     try:
         return pickle.loads(ray.get(ref))  # noqa: S301 - from a task of our own
-    except ray.exceptions.RayTaskError:
-        raise  # a bug of the watcher's
     except ray.exceptions.RayError as error:
+        # Also what the watcher itself raised: its node is full, or has no processes left.
         return Lost(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 

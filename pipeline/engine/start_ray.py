@@ -16,7 +16,6 @@ import ray.exceptions
 
 from pipeline.engine import guard
 from pipeline.engine.on_ray import RayEngine
-from pipeline.engine.shared_on_ray import NAMESPACE
 from shards.errors import UserError
 
 # The smallest store that Ray accepts is 75 MiB; nothing large goes through it.
@@ -37,10 +36,10 @@ def local_engine(jobs: int) -> Iterator[RayEngine]:
     with _guarded(folder):
         try:
             ray.init(
+                address="local",
                 num_cpus=jobs,
                 object_store_memory=_LOCAL_OBJECT_STORE_BYTES,
                 include_dashboard=False,
-                namespace=NAMESPACE,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 _temp_dir=folder,
@@ -83,7 +82,7 @@ def cluster_engine(address: str) -> Iterator[RayEngine]:
             "command on a node of the cluster, with --ray-address auto"
         )
     try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(

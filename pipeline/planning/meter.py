@@ -68,10 +68,6 @@ class Meter:
             else:
                 yield unit, outcome
 
-    def shared(self, name: str, make: Callable[[], object]) -> object:
-        """See `Engine.shared`."""
-        return self._engine.shared(name, make)
-
 
 def _metered(
     function: Work[T, R], first: Callable[[T], Part], held: Callable[[T], int], unit: T

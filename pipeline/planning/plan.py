@@ -71,7 +71,7 @@ def plan(config: BuildConfig, terms: Terms, sample: int, engine: Engine, progres
         problems = stages.discover(config, progress)
         books = stages.books_of(config)
     waiting = _waiting(config, books)
-    budgets = stages.site_budgets(config, engine)
+    budgets = stages.site_budgets(config)
     probed, states = _probe(config, books, waiting, sample, engine, budgets, progress)
     rest = [video.told_s for video in waiting if video.video_id not in probed]
     totals = predict_totals(list(probed.values()), rest, config.curate.seed)

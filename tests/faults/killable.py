@@ -57,9 +57,6 @@ class Inline:
                 outcome = Raised(repr(error), traceback.format_exc())
             yield unit, outcome
 
-    def shared(self, name: str, make: Callable[[], object]) -> object:
-        return make()
-
 
 class Silent:
     """Progress that nobody looks at."""

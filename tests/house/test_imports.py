@@ -22,7 +22,6 @@ MAY_IMPORT = {
 }
 RAY_AT = {
     "pipeline/engine/on_ray.py",
-    "pipeline/engine/shared_on_ray.py",
     "pipeline/engine/start_ray.py",
     "trainer_bridge/launch.py",
 }

@@ -34,7 +34,7 @@ def books(store: Store, *videos: Video, titles: TitleRules | None = None, opt_ou
 def commit(
     store: Store, found: Video, state: str = "ingested", clips: int = 3, hashed: str = SETTINGS
 ) -> None:
-    pack = pack_name(found.video_id, hashed) if clips else None
+    pack = pack_name(found.video_id, hashed, "c0ffee00") if clips else None
     create_commit(store, Commit(found, hashed, state, None, pack, clips))
 
 

@@ -109,14 +109,6 @@ def test_a_run_that_is_left_early_ends_its_units(engine: Engine, tmp_path: Path)
     wait_for_end(int(Path(note).read_text().split()[0]))
 
 
-def test_all_runs_share_what_is_shared(engine: Engine) -> None:
-    first = engine.shared("a-list", list)
-    other = engine.shared("a-list", list)
-    first.append(1)  # type: ignore[attr-defined]
-    other.append(2)  # type: ignore[attr-defined]
-    assert first.copy() == [1, 2]  # type: ignore[attr-defined]
-
-
 def test_no_cluster_is_one_line() -> None:
     with (
         pytest.raises(UserError, match=r"^--ray-address ray://x:1: .*--ray-address auto$"),
