@@ -11,6 +11,7 @@ from commands import benching, building, dataset, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
+_ENDED = 128 + signal.SIGTERM
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +45,8 @@ app.add_typer(bench_app, name="bench")
 
 def main() -> None:
     """Run the command; what a user can mend is one line, what is a bug keeps its trace."""
+    # Whoever stops it so, a service manager say, is as well served as by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_ENDED))
     try:
         app()
     except UserError as error:
@@ -51,7 +54,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as end:
         # Typer turns Ctrl-C into an exit without a word.
-        if end.code == _INTERRUPTED:
+        if end.code in (_INTERRUPTED, _ENDED):
             print("interrupted; the same command goes on from here", file=sys.stderr)
         raise
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -112,7 +112,7 @@ def ingest(
     else:
         screen.print_counts("videos", books.counts())
         screen.say(f"{sum(entry.clips for entry in books.ingested())} clips are cut and measured")
-    _exit_unless_done(books)
+    _exit_unless_done(books, only=only or ())
 
 
 def curate(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
@@ -216,13 +216,13 @@ def _print_funnel(funnel: Funnel, books: Books) -> None:
     screen.print_counts("videos", books.counts())
 
 
-def _exit_unless_done(books: Books, problems: tuple[str, ...] = ()) -> None:
+def _exit_unless_done(books: Books, problems: tuple[str, ...] = (), only: Collection[str] = ()) -> None:
     from pipeline.outcomes import PENDING
 
     lines = [
         f"{len(videos)} videos {what}: {', '.join(videos[:5])}"
         for state, what in ((PENDING, "are unaccounted for"), ("failed:bug", "met a bug of Genieset"))
-        if (videos := books.in_state(state))
+        if (videos := [video for video in books.in_state(state) if not only or video in only])
     ]
     if problems:
         lines.append(f"{len(problems)} parts of sources could not be read")

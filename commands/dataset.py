@@ -16,12 +16,16 @@ from shards.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.status import Status
+    from shards.store import Store
 
 
 def status(
     dataset: Dataset,
     watch: Annotated[bool, typer.Option("--watch", help="Look again until nothing is pending.")] = False,
     every_s: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Name each video that failed or was rejected, and say why.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The books: how every video and every clip ended."""
@@ -30,6 +34,9 @@ def status(
     from shards.store import Store
 
     store = Store(dataset)
+    if failed:
+        _print_failed(store, as_json=as_json)
+        return
     found = read_status(store)
     while True:
         if as_json:
@@ -107,6 +114,20 @@ def show(
     screen.print_rows("clip", {name: value for name, value in shown.clip.items() if value is not None})
     screen.print_rows("scores", shown.scores)
     screen.say(f"{key}: {shown.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
+
+
+def _print_failed(store: Store, *, as_json: bool) -> None:
+    from pipeline.build import books_of, read_config
+
+    rows = books_of(read_config(store), store).rows.select(["state", "url", "title", "detail", "video_id"])
+    ended = [row for row in rows.to_pylist() if row["state"].startswith(("failed:", "rejected:"))]
+    ended.sort(key=lambda row: (row["state"], row["url"]))
+    if as_json:
+        screen.print_json(ended)
+        return
+    for row in ended:
+        print(screen.printable(f"{row['state']}  {row['url']}  {row['detail'] or ''}".replace("\n", " ")))
+    screen.say(f"{len(ended)} videos failed or were rejected")
 
 
 def _status_line(found: Status) -> str:

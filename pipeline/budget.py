@@ -39,12 +39,13 @@ class SiteSettings(Block):
         videos_per_hour: so many videos are begun.
         requests_per_hour: so many requests are made for pages and players; videos that need more than
             their share delay those after them.
-        concurrency: so many of one run's videos are downloaded at once.
+        concurrency: so many of one run's videos are in work at once, from the first request until they
+            are cut.
     """
 
     videos_per_hour: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     requests_per_hour: float = Field(default=1000.0, gt=0, allow_inf_nan=False)
-    concurrency: int = Field(default=4, ge=1)
+    concurrency: int = Field(default=16, ge=1)
 
     @property
     def pause_s(self) -> float:

@@ -20,7 +20,7 @@ from pipeline.budget import Budgets, settings_of
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
-from pipeline.engine import Done, Engine, Part, Refused
+from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
 from pipeline.ingest import MeasureUnit, Unit, measure_pack, score_name
 from pipeline.ledger import Books, Waiting, read_books
 from pipeline.outcomes import INGESTED
@@ -277,9 +277,9 @@ def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress
     for entry in books_of(config).ingested():
         missing = [s for s in config.scorers if score_name(s, entry.pack) not in there]
         if missing:
-            units.append(MeasureUnit(config.dataset, entry.pack, tuple(missing)))
+            units.append(MeasureUnit(store.everywhere, entry.pack, tuple(missing)))
     for number, (unit, outcome) in enumerate(
-        engine.run(measure_pack, units, lambda _: Part(_MEASURE_DEADLINE_S)), 1
+        run_through_losses(engine, measure_pack, units, lambda _: Part(_MEASURE_DEADLINE_S)), 1
     ):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
@@ -303,7 +303,7 @@ class UnitMaker:
         """The unit."""
         source = self.owners[video.video_id]
         return Unit(
-            store=self.config.dataset,
+            store=Store(self.config.dataset).everywhere,
             video=video,
             source=source,
             frame=self.config.frame,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from pipeline.curate import Selection, Shard
-from pipeline.engine import Done, Engine, Part, Refused
+from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
 from shards.catalog import create_catalog
 from shards.errors import UserError
 from shards.index import ClipTarWriter, index_name, read_clip, read_index
@@ -87,8 +87,9 @@ def publish(
     if not selection.shards:
         raise UserError(f"dataset {store.url}: {_nothing_kept(selection.clips)}")
     entries = _published(store, selection.shards)
-    units = [ShardUnit(store.url, shard) for shard in selection.shards if _place(shard) not in entries]
-    for unit, outcome in engine.run(write_shard, units, lambda unit: Part(_deadline_s(unit))):
+    units = [ShardUnit(store.everywhere, shard) for shard in selection.shards if _place(shard) not in entries]
+    written = run_through_losses(engine, write_shard, units, lambda unit: Part(_deadline_s(unit)))
+    for unit, outcome in written:
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
         if not isinstance(outcome, Done):

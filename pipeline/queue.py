@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -14,6 +14,9 @@ class Politeness(Protocol):
     def take(self, site: str, now_s: float) -> float:
         """0 if a video of the site may begin; else when to ask again; infinite if not in this run."""
 
+    def eta_s(self, waiting: Mapping[str, int], now_s: float) -> float:
+        """How long the budgets alone make so many videos of each site take."""
+
     def end(
         self, site: str, now_s: float, *, requests: int, failure: str | None, retry_after_s: float | None
     ) -> None:
@@ -21,7 +24,7 @@ class Politeness(Protocol):
 
 
 class Queue:
-    """What is to begin, a line for each site; those that need no site are always next.
+    """What is to begin, a line for each site; those that need no site fill in while sites make wait.
 
     Args:
         places: what is to begin, each known by its place among the waiting.
@@ -42,7 +45,7 @@ class Queue:
     def take(self) -> tuple[int | None, float]:
         """The next place, or None and for how long there is none."""
         waits_s = []
-        for site in sorted(self._lines, key=lambda site: site or ""):
+        for site in sorted(self._lines, key=lambda site: (site is None, site or "")):
             wait_s = self._budgets.take(site, time.time()) if site else 0.0
             if not wait_s:
                 line = self._lines[site]

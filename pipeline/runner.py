@@ -15,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+import pyarrow.compute as pc
+
 from pipeline.attempts import AttemptLog, attempt_journal, deaths_alone
 from pipeline.engine import Died, Done, Engine, Expired, Lost, NotYet, Outcome, Part, Raised, Refused, Work
 from pipeline.ingest import Ended, Unit, ingest
@@ -37,6 +39,7 @@ _MAX_LOSSES = 10
 _BACKOFF_S = 2.0
 _BACKOFF_GROWS = 4
 _BATCH = 16
+_TOLD_HOURS = 0.1
 _COMPACT_EVERY = 1000
 
 
@@ -84,6 +87,9 @@ class Run:
         self._deaths = deaths_alone(store, settings)
         self._failed: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
+        self._killed: Counter[int] = Counter()
+        self._done_elsewhere: set[str] = set()
+        self._segments: set[str] = set()
         self._suspects: list[int] = []
         self._again: list[int] = []
         self._ended = self._left = 0
@@ -95,6 +101,7 @@ class Run:
             UserError: something has to be mended before anything can go on.
         """
         pause_s = _BACKOFF_S
+        self._tell_of_budgets()
         with self._log, self._watchdog:
             self._round(range(len(self._waiting)), alone=False)
             while self._suspects or self._again:
@@ -119,16 +126,16 @@ class Run:
     def _begin(self, queue: Queue, pause_s: float, *, alone: bool) -> Iterator[Unit | NotYet]:
         if pause_s:
             yield NotYet(pause_s)
-        commits = commit_journal(self._store)
         while queue:
             batch: list[Unit] = []
-            wait_s = 0.0
+            wait_s = next_s = 0.0
             while queue and not wait_s and len(batch) < _BATCH:
                 place, wait_s = queue.take()
+                next_s = time.monotonic() + wait_s
                 if place is None:
                     continue
                 unit = self._make(self._waiting[place])
-                if commits.exists(commit_name(unit.video.video_id, self._settings)):
+                if self._is_done(unit.video.video_id):
                     # Another run of the same config was faster.
                     self._give_back(place, 0, None, None)
                     self._count(unit.video.video_id, "done by another run")
@@ -139,11 +146,27 @@ class Run:
             for unit in batch:
                 self._watchdog.begins(unit.video.video_id)
                 yield unit
-            if wait_s and queue:
-                yield NotYet(wait_s)
+            # What was begun may have taken longer than there was to wait.
+            if wait_s and queue and next_s > time.monotonic():
+                yield NotYet(next_s - time.monotonic())
         self._left += queue.given_up.total()
         for site, count in queue.given_up.items():
             self._progress.note(f"{site} wants to be left alone: {count} videos wait for a later run")
+
+    def _is_done(self, video_id: str) -> bool:
+        """Whether another run has committed it since this one began."""
+        commits = commit_journal(self._store)
+        news = commits.news(self._segments, ["settings", "video_id"])
+        ours = news.filter(pc.equal(news["settings"], self._settings))
+        self._done_elsewhere.update(ours["video_id"].to_pylist())
+        return video_id in self._done_elsewhere or commits.exists(commit_name(video_id, self._settings))
+
+    def _tell_of_budgets(self) -> None:
+        waiting = Counter(site for site in self._sites if site)
+        for site, count in waiting.items():
+            hours = self._budgets.eta_s({site: count}, time.time()) / 3600
+            if hours >= _TOLD_HOURS:
+                self._progress.note(f"{site}: {count} videos take {hours:.1f} hours by its budget alone")
 
     def _end(self, unit: Unit, outcome: Outcome[Ended], *, alone: bool) -> None:
         video_id = unit.video.video_id
@@ -173,7 +196,7 @@ class Run:
                 detail = f"its process died (exit code {exit_code})"
                 self._died(place, detail, log, alone=alone, from_outside=outcome.from_outside)
             case Lost(cause):
-                self._lost_with_its_node(place, cause)
+                self._lost_with_its_node(place, cause, alone=alone)
         self._give_back(place, 0, "crashed", None)
 
     def _failed_for_now(
@@ -198,14 +221,14 @@ class Run:
     def _died(self, place: int, detail: str, log: str, *, alone: bool, from_outside: bool) -> None:
         video_id = self._waiting.video_ids[place]
         self._deaths[video_id] += alone and not from_outside
-        self._lost[place] += from_outside
-        if self._deaths[video_id] < MAX_TRIES and self._lost[place] < _MAX_LOSSES:
+        self._killed[place] += from_outside
+        if self._deaths[video_id] < MAX_TRIES and self._killed[place] < _MAX_LOSSES:
             self._log.died(
                 video_id, PENDING, f"{detail}; to be tried alone", alone=alone and not from_outside, log=log
             )
             self._suspects.append(place)
             return
-        times = self._lost[place] if from_outside else self._deaths[video_id]
+        times = self._killed[place] if from_outside else self._deaths[video_id]
         detail += f", {times} times; kept apart"
         self._log.died(video_id, "failed:crashed", detail, alone=alone, log=log)
         name = quarantine_name(video_id, self._settings)
@@ -213,7 +236,12 @@ class Run:
         self._progress.note(f"{video_id}: failed:crashed: {detail}; {name} says what it said last")
         self._count(video_id, "failed:crashed")
 
-    def _lost_with_its_node(self, place: int, cause: str) -> None:
+    def _lost_with_its_node(self, place: int, cause: str, *, alone: bool) -> None:
+        if "OutOfMemory" in cause and alone:
+            # Ray's memory monitor struck, and nobody else was there to be struck for.
+            detail = f"it took all the memory of its node ({cause})"
+            self._died(place, detail, "", alone=True, from_outside=False)
+            return
         self._lost[place] += 1
         if self._lost[place] >= _MAX_LOSSES:
             detail = f"lost with its node {_MAX_LOSSES} times, last: {cause}"

@@ -67,6 +67,13 @@ class Journal:
                 newest = newest.select(columns)
             return pa.concat_tables([*tables, newest])
 
+    def news(self, known: set[str], columns: Sequence[str]) -> pa.Table:
+        """The rows of the segments that are not known yet, which are then."""
+        fresh = [name for name in self._store.list(self._segments) if name not in known]
+        known.update(fresh)
+        tables = [self._store.read_table(name, list(columns)) for name in fresh]
+        return pa.concat_tables([self._schema.empty_table().select(list(columns)), *tables])
+
     def compact(self) -> int:
         """Gather every full thousand of the tail into a segment; returns how many segments were written."""
         tail = self._tail()

@@ -82,6 +82,11 @@ class Store:
             raise UserError(f"dataset {self.url}: is a file; give a folder")
         self._lasting: set[Path] = set()
 
+    @property
+    def everywhere(self) -> str:
+        """The URL that means the same to a process with another working folder."""
+        return str(self.root)
+
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 

@@ -134,3 +134,23 @@ class Engine(Protocol):
             first: a unit's work up to the first `yield`, or all of it.
             alone: nothing else of this engine runs on a unit's node meanwhile.
         """
+
+
+_MAX_LOSSES = 10
+
+
+def run_through_losses(
+    engine: Engine, function: Work[T, R], units: Iterable[T], first: Callable[[T], Part]
+) -> Iterator[tuple[T, Outcome[R]]]:
+    """Run units whose work is the tool's own; what happens to one from outside is borne ten times."""
+    for tries in range(1, _MAX_LOSSES + 1):
+        again: list[T] = []
+        for unit, outcome in engine.run(function, units, first):
+            from_outside = isinstance(outcome, Lost) or (isinstance(outcome, Died) and outcome.from_outside)
+            if from_outside and tries < _MAX_LOSSES:
+                again.append(unit)
+            else:
+                yield unit, outcome
+        if not again:
+            return
+        units = again

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,8 @@ _LOCAL_OBJECT_STORE_BYTES = 100 * 2**20
 # Of the 107 characters that a socket's name may have, Ray and the name of the folder take 85.
 _MAX_FOLDER_CHARS = 20
 
+_KNOCK_S = 10.0
+
 
 @contextmanager
 def local_engine(jobs: int) -> Iterator[RayEngine]:
@@ -34,6 +39,7 @@ def local_engine(jobs: int) -> Iterator[RayEngine]:
     """
     folder = tempfile.mkdtemp(prefix="genieset-ray-", dir=_short_temporary_folder())
     with _guarded(folder):
+        at_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
                 address="local",
@@ -47,6 +53,9 @@ def local_engine(jobs: int) -> Iterator[RayEngine]:
             )
             # What this process starts besides is not Ray's.
             del os.environ[guard.MARK]
+            if threading.current_thread() is threading.main_thread():
+                # Ray's own way to end prints a crash report.
+                signal.signal(signal.SIGTERM, at_sigterm)
             yield RayEngine(Path(folder))
         finally:
             ray.shutdown()
@@ -81,6 +90,7 @@ def cluster_engine(address: str) -> Iterator[RayEngine]:
             f"--ray-address {address}: a Ray client would carry every unit through one process; run the "
             "command on a node of the cluster, with --ray-address auto"
         )
+    _knock(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -93,6 +103,19 @@ def cluster_engine(address: str) -> Iterator[RayEngine]:
         yield RayEngine()
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray would try for minutes what a connection shows at once."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(
+                f"--ray-address {address}: no cluster answers there ({error}); "
+                "start one with `ray up` or `ray start`"
+            ) from None
 
 
 def _short_temporary_folder() -> str:

@@ -52,8 +52,9 @@ def main() -> int:
         report["differing"] = differing
         report["left_running"] = list(marked(str(folder)).values())
     print(json.dumps(report, indent=1))
-    good = not differing and not report["left_running"] and report["under_fire"]["balanced"]
-    return 0 if good and not report["under_fire"]["faults"] else 1
+    fire = report["under_fire"]
+    bad = (differing, report["left_running"], fire["faults"], fire["kept_apart"])
+    return 0 if fire["balanced"] and fire["killed"] and not any(bad) else 1
 
 
 def make_videos(folder: Path, count: int, chance: random.Random) -> dict[str, int]:

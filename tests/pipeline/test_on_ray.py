@@ -109,6 +109,14 @@ def test_a_run_that_is_left_early_ends_its_units(engine: Engine, tmp_path: Path)
     wait_for_end(int(Path(note).read_text().split()[0]))
 
 
+def test_nobody_at_the_address_is_one_line_at_once() -> None:
+    with (
+        pytest.raises(UserError, match=r"^--ray-address 127\.0\.0\.1:1: no cluster answers there \("),
+        open_engine(1, "127.0.0.1:1"),
+    ):
+        raise AssertionError("there is none")
+
+
 def test_no_cluster_is_one_line() -> None:
     with (
         pytest.raises(UserError, match=r"^--ray-address ray://x:1: .*--ray-address auto$"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,9 @@ class Host:
             self.running += 1
             self.most = max(self.most, self.running)
         return wait_s
+
+    def eta_s(self, waiting: Mapping[str, int], now_s: float) -> float:
+        return 0.0
 
     def end(
         self, site: str, now_s: float, *, requests: int, failure: str | None, retry_after_s: float | None
