@@ -1,0 +1,50 @@
+"""A disk that is full: one line, nothing half there, and the same bytes once there is room."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.books import contents, faults_in
+from tests.faults.commands import genieset
+
+LongBuild = Callable[[Path], Path]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, of a size to be set."""
+    if os.geteuid():
+        pytest.skip("only root may mount a disk of 100 kB")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_build_goes_on_when_there_is_room(
+    jobs: str, long_build: LongBuild, small_disk: Path, tmp_path: Path
+) -> None:
+    undisturbed, dataset = tmp_path / "alone", small_disk / "set"
+    with genieset("build", long_build(undisturbed), scratch=tmp_path / "tmp") as process:
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+    config = long_build(dataset)
+    with genieset("build", config, "--jobs", jobs, scratch=tmp_path / "tmp") as process:
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert told.splitlines()[-1].endswith(
+        "No space left on device; make room, then the same command goes on from here"
+    )
+    assert faults_in(dataset) == []
+    subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
+    with genieset("build", config, "--jobs", jobs, scratch=tmp_path / "tmp") as process:
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+    assert contents(dataset) == contents(undisturbed)
