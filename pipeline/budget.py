@@ -157,6 +157,10 @@ class Budgets:
         """
         return max((self._eta_s(site, count, now_s) for site, count in waiting.items() if count), default=0.0)
 
+    def left_alone_s(self, site: str, now_s: float) -> float:
+        """How much longer the site wants to be left alone."""
+        return self._closed_s(self._site(site), now_s)
+
     def closed(self, now_s: float) -> dict[str, float]:
         """The sites that want to be left alone, and until when."""
         waits_s = {site: self._closed_s(state, now_s) for site, state in self._sites.items()}

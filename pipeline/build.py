@@ -7,6 +7,8 @@ any instruction and repeated; what is done is not done again.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,8 +100,11 @@ def discover(config: BuildConfig, progress: Progress, *, again: bool = True) -> 
         problems.append(line)
         progress.note(line)
 
+    budgets = site_budgets(config)
+
     def pause_s(site: str) -> float:
-        return settings_of(config.sites, site).pause_s
+        left_alone = budgets.left_alone_s(site, time.time()) > 0
+        return math.inf if left_alone else settings_of(config.sites, site).pause_s
 
     for number, source in enumerate(config.sources):
         if not again and candidates.knows(store, source):

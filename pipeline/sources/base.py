@@ -80,7 +80,7 @@ class Source(Block, ABC):
             problem: is told, in one line, of each part of the source that could not be read.
             known: ids of videos that need not be looked at again: of them it is enough to say that they
                 are there.
-            pause_s: how long to wait between two requests to a site.
+            pause_s: how long to wait between two requests to a site; infinite if it is not to be asked.
 
         Raises:
             SettingError: a setting leads nowhere (a folder that does not exist).

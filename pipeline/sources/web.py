@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -122,12 +123,19 @@ class WebSource(Source):
         pause_s: Callable[[str], float] = lambda _: 0.0,
     ) -> Iterator[Found]:
         """Every video of every URL, search and feed."""
+        refusing: set[str] = set()
         for url in (*self.urls, *self.feeds, *map(self._search_url, self.search)):
-            visit = replace(self._visit, pause_s=pause_s(_site_of(url)))
+            site = _site_of(url)
+            visit = replace(self._visit, pause_s=pause_s(site))
+            if site in refusing or math.isinf(visit.pause_s):
+                problem(f"{url}: not asked; {site} wants to be left alone")
+                continue
             try:
                 entries = list_videos(url, visit, max_videos=self.max_videos)
             except Failed as failure:
                 problem(f"{url}: {failure.detail}")
+                if failure.failure == "throttled":
+                    refusing.add(site)
                 continue
             readable = []
             for entry in entries:
@@ -209,6 +217,8 @@ class WebSource(Source):
             by_site.setdefault(_site_of(url), []).append(url)
         for site, urls in by_site.items():
             visit = replace(self._visit, pause_s=pause_s(site))
+            if math.isinf(visit.pause_s):
+                continue
             for some in (urls[at : at + _PAGES_AT_ONCE] for at in range(0, len(urls), _PAGES_AT_ONCE)):
                 try:
                     pages = read_pages(some, visit)

@@ -364,3 +364,14 @@ def test_with_its_extra_youtube_has_a_runtime_and_no_other_site_has(
 
 def test_other_sites_need_no_extra() -> None:
     WebSource(urls=("https://notyoutube.com/", "https://vimeo.com/1"), search=("scsearch5:x",)).check()
+
+
+def test_a_site_that_refuses_one_search_is_not_asked_for_the_next(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "not_gameplay" / f"{STEM}.mp4", tmp_path)
+    with VideoSite(tmp_path) as running:
+        running.fail("/feed.rss", [Answer(429, "3600")] * 9)
+        source = WebSource(urls=(running.feed_url,), feeds=(f"{running.url}/other.rss",), allow_private=True)
+        problems: list[str] = []
+        assert list(source.discover(problems.append)) == []
+        assert problems[1:] == [f"{running.url}/other.rss: not asked; 127.0.0.1 wants to be left alone"]
+        assert {request.path for request in running.requests} == {"/feed.rss"}
