@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from itertools import islice
+from pathlib import Path
 
 import av
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.codec import (
+    X264,
     CodecError,
     Frames,
     PacketDecoder,
@@ -17,6 +20,8 @@ from shards.codec import (
     probe_clip,
     split_packets,
 )
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def pictures(count: int, height: int = 90, width: int = 160, seed: int = 0) -> Frames:
@@ -57,6 +62,17 @@ def test_any_count_size_and_rate_is_kept(count: int, size: tuple[int, int], fps:
 def test_the_same_frames_are_the_same_bytes() -> None:
     frames = pictures(48)
     assert encode_clip(frames).mp4 == encode_clip(iter(frames)).mp4
+
+
+@pytest.mark.parametrize("instructions", ["sse4.2", "avx2"])
+def test_the_bytes_do_not_depend_on_the_cpu(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against what this machine's CPU is given by itself, which is AVX-512 where it has that."""
+    with av.open(str(EXAMPLES / "gameplay" / "caveflyer_60fps.mp4")) as container:
+        played = (frame.reformat(160, 90, "yuv420p") for frame in container.decode(video=0))
+        clip = np.stack([frame.to_ndarray() for frame in islice(played, 0, 160 * 3, 3)])
+    usual = encode_clip(clip).mp4
+    monkeypatch.setitem(X264, "x264-params", f"{X264['x264-params']}:asm={instructions}")
+    assert encode_clip(clip).mp4 == usual
 
 
 def test_the_file_is_what_the_design_says() -> None:
