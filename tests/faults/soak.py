@@ -2,7 +2,7 @@
 
 Builds the same sources twice, in one child with nobody disturbing, and on a local Ray under a killer.
 Says what it measured as one JSON object, and exits non-zero unless both datasets hold the same objects,
-the books balance, and nothing is left running.
+the books balance, and nothing is left running; otherwise both are kept, to be compared.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,20 +42,24 @@ def main() -> int:
     parser.add_argument("--kill-every-s", type=float, default=6.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-", dir="/tmp") as name:
-        folder = Path(name)
-        kinds = make_videos(folder / "videos", args.videos, random.Random(args.seed))
-        report: dict[str, Any] = {"videos": args.videos, "kinds": kinds}
-        calm, report["undisturbed"] = run(folder, "calm", ["--jobs", "1"], None)
-        killer = Killer(str(folder / "storm-tmp"), args.kill_every_s, random.Random(args.seed))
-        storm, report["under_fire"] = run(folder, "storm", ["--jobs", "2"], killer)
-        differing = sorted(name for name in calm.keys() | storm.keys() if calm.get(name) != storm.get(name))
-        report["differing"] = differing
-        report["left_running"] = list(marked(str(folder)).values())
-    print(json.dumps(report, indent=1))
-    fire = report["under_fire"]
+    folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
+    kinds = make_videos(folder / "videos", args.videos, random.Random(args.seed))
+    report: dict[str, Any] = {"videos": args.videos, "kinds": kinds}
+    calm, report["undisturbed"] = run(folder, "calm", ["--jobs", "1"], None)
+    killer = Killer(str(folder / "storm-tmp"), args.kill_every_s, random.Random(args.seed))
+    storm, fire = run(folder, "storm", ["--jobs", "2"], killer)
+    report["under_fire"] = fire
+    differing = sorted(name for name in calm.keys() | storm.keys() if calm.get(name) != storm.get(name))
+    report["differing"] = differing
+    report["left_running"] = list(marked(str(folder)).values())
     bad = (differing, report["left_running"], fire["faults"], fire["kept_apart"])
-    return 0 if fire["balanced"] and fire["killed"] and not any(bad) else 1
+    good = fire["balanced"] and fire["killed"] and not any(bad)
+    if good:
+        shutil.rmtree(folder)
+    else:
+        report["kept"] = str(folder)
+    print(json.dumps(report, indent=1))
+    return 0 if good else 1
 
 
 def make_videos(folder: Path, count: int, chance: random.Random) -> dict[str, int]:
