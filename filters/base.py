@@ -1,4 +1,4 @@
-"""The scorer contract: a clip's frames in, named floats out."""
+"""The scorer contract: a clip's frames in, named floats out (and bytes, for what compares clips)."""
 
 from __future__ import annotations
 
@@ -68,16 +68,19 @@ class Scorer(ABC):
         version: raised whenever the same clip would get another score.
         view: what it looks at: `clip`, all frames at the clip's own size.
         ranges: each score's name -> (lowest, highest) value.
+        blobs: each fingerprint's name -> its length in bytes. It is stored beside the scores, for
+            stages that compare clips; no rule sees it, nor does the catalog.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     view: ClassVar[Literal["clip"]] = "clip"
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
+    blobs: ClassVar[Mapping[str, int]] = {}
 
     @abstractmethod
-    def measure(self, clip: ClipFrames) -> dict[str, float]:
-        """The scores named in `ranges`, each finite and within its range."""
+    def measure(self, clip: ClipFrames) -> Mapping[str, float | bytes]:
+        """The scores named in `ranges`, each finite and within its range, and the bytes of `blobs`."""
 
 
 @cache
@@ -122,25 +125,37 @@ def load_scorers(names: tuple[str, ...]) -> tuple[Scorer, ...]:
     return tuple(_scorer_class(name)() for name in names)
 
 
-def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, float]]:
-    """Scorer name -> its rounded scores of a clip.
+def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, float | bytes]]:
+    """Scorer name -> its rounded scores of a clip, and its blobs.
 
     Raises:
-        ValueError: a scorer returned other scores than it declares, or one out of its range.
+        ValueError: a scorer returned other scores or blobs than it declares, one out of its range, or
+            one of another length.
     """
     measured = {}
     for scorer in scorers:
-        scores = {name: round(value, SCORE_DECIMALS) for name, value in scorer.measure(clip).items()}
-        if scores.keys() != scorer.ranges.keys():
-            raise ValueError(
-                f"scorer {scorer.name} returned {sorted(scores)}, declares {sorted(scorer.ranges)}"
-            )
-        for name, value in scores.items():
-            low, high = scorer.ranges[name]
-            if not low <= value <= high:
-                raise ValueError(f"scorer {scorer.name}: {name} is {value}, outside {low} to {high}")
-        measured[scorer.name] = scores
+        values = scorer.measure(clip)
+        if values.keys() != scorer.ranges.keys() | scorer.blobs.keys():
+            declared = sorted([*scorer.ranges, *scorer.blobs])
+            raise ValueError(f"scorer {scorer.name} returned {sorted(values)}, declares {declared}")
+        measured[scorer.name] = {name: _checked(scorer, name, value) for name, value in values.items()}
     return measured
+
+
+def _checked(scorer: Scorer, name: str, value: float | bytes) -> float | bytes:
+    if isinstance(value, bytes) != (name in scorer.blobs):
+        raise ValueError(f"scorer {scorer.name}: {name} is {type(value).__name__}, not as declared")
+    if isinstance(value, bytes):
+        if len(value) != scorer.blobs[name]:
+            raise ValueError(
+                f"scorer {scorer.name}: {name} has {len(value)} bytes, declares {scorer.blobs[name]}"
+            )
+        return value
+    value = round(value, SCORE_DECIMALS)
+    low, high = scorer.ranges[name]
+    if not low <= value <= high:
+        raise ValueError(f"scorer {scorer.name}: {name} is {value}, outside {low} to {high}")
+    return value
 
 
 def _scorer_class(name: str) -> type[Scorer]:

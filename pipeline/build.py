@@ -173,11 +173,12 @@ def curate(config: BuildConfig) -> Selection:
     store = _open(config)
     books = _known(config)
     packs = books.ingested()
-    selection = select(store, [entry.pack for entry in packs], config)
+    catalog = books.catalog()
+    selection = select(store, [entry.pack for entry in packs], config, catalog)
     measured = sum(entry.clips for entry in packs)
     if len(selection.clips) != measured:
         raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")
-    write_curated(store, books.catalog(), selection.clips)
+    write_curated(store, catalog, selection.clips)
     return selection
 
 

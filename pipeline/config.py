@@ -10,7 +10,7 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
 from filters.base import scorer_names
 from filters.titles import TitleRules
@@ -21,6 +21,9 @@ from pipeline.opt_out import OptOut
 from pipeline.sources.base import Source, source_kinds
 from shards.codec import CODEC_VERSION
 from shards.settings import Block, load_settings
+
+FIRST_OF_GROUP = "first_of_group"
+"""In place of a rule's predicate: of each group of near-duplicates, one clip fulfils it."""
 
 _SUM_TOLERANCE = 1e-9
 
@@ -38,12 +41,16 @@ class CurateSettings(Block):
     """Which clips are kept, and which split each goes to.
 
     Attributes:
-        rules: name -> an SQL predicate on scores that a kept clip fulfils, tried in order.
+        rules: name -> an SQL predicate on scores that a kept clip fulfils, tried in order; or
+            `first_of_group`, which of near-duplicates only one fulfils.
+        prefer: which of near-duplicates that is: an SQL ORDER BY, the best first, on the clips' columns
+            and their video's `width` and `height`; where it leaves two equal, the key decides.
         splits: name -> share of the videos; the shares sum to 1.
         seed: of the order in which clips fill the shards.
     """
 
     rules: dict[str, str] = Field(default_factory=dict)
+    prefer: tuple[str, ...] = ("width * height DESC", "unique_frames DESC", "size DESC")
     splits: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.98, "val": 0.02}
     )
@@ -98,6 +105,16 @@ class BuildConfig(Block):
         if len(set(names)) < len(names):
             raise ValueError("a scorer is named twice")
         return names
+
+    @field_validator("curate")
+    @classmethod
+    def _has_fingerprints(cls, curate: CurateSettings, info: ValidationInfo) -> CurateSettings:
+        for name, predicate in curate.rules.items():
+            if predicate == FIRST_OF_GROUP and "fingerprint" not in info.data.get("scorers", ()):
+                raise ValueError(
+                    f"rule {name} is {FIRST_OF_GROUP}, which needs fingerprints; add fingerprint to scorers"
+                )
+        return curate
 
     @field_validator("sites", mode="before")
     @classmethod

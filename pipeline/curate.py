@@ -7,7 +7,7 @@ in order; the first that a clip fails is its drop reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import score_names
-from pipeline.config import BuildConfig, CurateSettings
+from pipeline.config import FIRST_OF_GROUP, BuildConfig, CurateSettings
+from pipeline.first_of_group import FirstOfGroup
 from pipeline.ingest import score_name
 from shards.errors import SettingError
 from shards.index import read_index, sample_bytes
@@ -52,8 +53,11 @@ class Selection:
     shards: tuple[Shard, ...]
 
 
-def curate(store: Store, packs: Iterable[str], config: BuildConfig) -> Selection:
+def curate(store: Store, packs: Iterable[str], config: BuildConfig, videos: pa.Table) -> Selection:
     """Decide on every measured clip of these packs.
+
+    Args:
+        videos: the catalog of videos.
 
     Raises:
         SettingError: a rule is not SQL, or names a score that was not measured.
@@ -61,7 +65,8 @@ def curate(store: Store, packs: Iterable[str], config: BuildConfig) -> Selection
     packs = sorted(packs)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
-    clips = decide(join_scores(store, packs, config.scorers, clips), config.curate.rules)
+    first_of_group = FirstOfGroup(store, packs, config.curate, videos)
+    clips = decide(join_scores(store, packs, config.scorers, clips), config.curate.rules, first_of_group)
     kept = clips.filter(pc.equal(clips["decision"], KEPT))["key"].to_pylist()
     shards = fill_shards([placed[key] for key in kept], config.curate, config.shards.max_bytes)
     splits = {clip.clip.key: shard.split for shard in shards for _, clip in shard.clips}
@@ -73,28 +78,47 @@ def curate(store: Store, packs: Iterable[str], config: BuildConfig) -> Selection
 def join_scores(store: Store, packs: Iterable[str], scorers: Iterable[str], clips: pa.Table) -> pa.Table:
     """Add a column for each score of these scorers; a clip that was not measured has null there."""
     for scorer in scorers:
+        columns = score_names(scorer)
+        if not columns:
+            continue
         names = [score_name(scorer, pack) for pack in packs]
-        tables = [store.read_table(name) for name in names if store.exists(name)]
+        tables = [store.read_table(name, ["key", *columns]) for name in names if store.exists(name)]
         scores = pa.concat_tables(tables) if tables else pa.table({"key": pa.array([], pa.string())})
         rows = pc.index_in(clips["key"], value_set=scores["key"])
-        for name in score_names(scorer):
+        for name in columns:
             measured = scores[name] if name in scores.column_names else pa.array([], pa.float64())
             clips = clips.append_column(name, measured.take(rows))
     return clips
 
 
-def decide(clips: pa.Table, rules: Mapping[str, str]) -> pa.Table:
+def decide(
+    clips: pa.Table,
+    rules: Mapping[str, str],
+    first_of_group: Callable[[pa.Table], Mapping[str, str]] | None = None,
+) -> pa.Table:
     """Fill in `decision`: `kept`, or `dropped:<rule>` by the first rule that a clip fails.
+
+    Args:
+        first_of_group: of the clips that are left, key of a duplicate -> key of what is kept for it;
+            for the rule of this name, which also fills in `duplicate_of`.
 
     Raises:
         SettingError: a rule is not an SQL predicate on the clips' columns, or it gives null for a clip.
     """
     decision = [KEPT] * len(clips)
+    duplicate_of: list[str | None] = [None] * len(clips)
+    row_of = {key: row for row, key in enumerate(clips["key"].to_pylist())}
     columns = [name for name in clips.column_names if name not in _DECIDED]
     with duckdb.connect(config={"enable_external_access": "false", "threads": 1}) as database:
         database.register("clips", clips.select(columns).append_column("row", pa.array(range(len(clips)))))
         database.execute("SET lock_configuration = true")
         for rule, predicate in rules.items():
+            if predicate == FIRST_OF_GROUP and first_of_group:
+                left = clips.filter(pa.array([made == KEPT for made in decision], pa.bool_()))
+                for key, other in first_of_group(left).items():
+                    decision[row_of[key]] = f"dropped:{rule}"
+                    duplicate_of[row_of[key]] = other
+                continue
             answers = _apply(database, rule, predicate, columns)
             if answers != _apply(database, rule, predicate, columns):
                 raise SettingError(
@@ -112,7 +136,9 @@ def decide(clips: pa.Table, rules: Mapping[str, str]) -> pa.Table:
                     )
                 if not passes:
                     decision[row] = f"dropped:{rule}"
-    return clips.set_column(clips.schema.get_field_index("decision"), "decision", pa.array(decision))
+    for name, column in (("decision", decision), ("duplicate_of", duplicate_of)):
+        clips = clips.set_column(clips.schema.get_field_index(name), name, pa.array(column, pa.string()))
+    return clips
 
 
 def fill_shards(
@@ -138,13 +164,20 @@ def fill_shards(
     return tuple(shards)
 
 
-_DECIDED = frozenset({"decision", "split", "shard", "offset"})
+_DECIDED = frozenset({"decision", "duplicate_of", "split", "shard", "offset"})
 
 
 def _clip_table(placed: list[Placed]) -> pa.Table:
     rows = [
         clip.clip.as_json()
-        | {"decision": "", "split": None, "shard": None, "offset": None, "size": clip.size}
+        | {
+            "decision": "",
+            "duplicate_of": None,
+            "split": None,
+            "shard": None,
+            "offset": None,
+            "size": clip.size,
+        }
         for clip in sorted(placed, key=lambda clip: clip.clip.key)
     ]
     return pa.Table.from_pylist(rows, schema=CLIP_SCHEMA)

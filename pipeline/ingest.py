@@ -31,8 +31,8 @@ from shards.store import Store
 
 _NOBODY = OptOut()
 
-Scores = dict[str, list[dict[str, str | float]]]
-"""Scorer name -> a row (key and scores) for each clip."""
+Scores = dict[str, list[dict[str, str | float | bytes]]]
+"""Scorer name -> a row (key, scores and blobs) for each clip."""
 
 # Between 9.5 and 10 frames a second lies what is called 10 and counted over a rounded duration.
 _MIN_FPS = 0.95 * CLIP_FPS
@@ -188,7 +188,7 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
     return Ended(INGESTED, pack=name, clips=len(tar.placed), dropped_frames=report.dropped_frames)
 
 
-def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float]]) -> None:
+def _note(scores: Scores, key: str, measured: Mapping[str, Mapping[str, float | bytes]]) -> None:
     for scorer, values in measured.items():
         scores[scorer].append({"key": key, **values})
 

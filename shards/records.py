@@ -153,6 +153,8 @@ CLIP_SCHEMA = pa.schema(
     [
         *_CLIP_FIELDS,
         pa.field("decision", pa.string(), nullable=False),
+        # Of a clip that a near-duplicate is kept for: the key of that one.
+        pa.field("duplicate_of", pa.string()),
         pa.field("split", pa.string()),
         pa.field("shard", pa.string()),
         pa.field("offset", pa.int64()),

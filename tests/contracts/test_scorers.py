@@ -43,8 +43,9 @@ def test_it_is_named_after_its_file_and_says_what_it_measures(scorer: Scorer) ->
 @pytest.mark.parametrize("box", [ContentBox(0, 0, 160, 90), ContentBox(34, 0, 90, 90)])
 def test_it_returns_what_it_declares(scorer: Scorer, clip: str, box: ContentBox) -> None:
     scores = measure([scorer], ClipFrames(CLIPS[clip], box, 10))[scorer.name]
-    assert scores.keys() == scorer.ranges.keys()
-    assert all(math.isfinite(value) for value in scores.values())
+    assert scores.keys() == scorer.ranges.keys() | scorer.blobs.keys()
+    assert all(math.isfinite(scores[name]) for name in scorer.ranges)
+    assert all(len(scores[name]) == size for name, size in scorer.blobs.items())
 
 
 def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer) -> None:
@@ -55,7 +56,9 @@ def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer) -
 
 
 def test_no_two_scorers_share_a_score() -> None:
-    names = [name for scorer in load_scorers(tuple(scorer_names())) for name in scorer.ranges]
+    names = [
+        name for scorer in load_scorers(tuple(scorer_names())) for name in (*scorer.ranges, *scorer.blobs)
+    ]
     assert len(set(names)) == len(names)
 
 
@@ -66,6 +69,16 @@ def test_a_score_that_is_not_as_declared_is_a_bug_with_a_name() -> None:
         ranges = {"motion": (0.5, 1.0)}  # noqa: RUF012
 
     with pytest.raises(ValueError, match=r"scorer motion: motion is 0\.0, outside 0\.5 to 1\.0"):
+        measure([Wrong()], ClipFrames(CLIPS["black"], ContentBox(0, 0, 160, 90), 10))
+
+
+def test_a_blob_that_is_not_as_declared_is_a_bug_with_a_name() -> None:
+    (fingerprint,) = load_scorers(("fingerprint",))
+
+    class Wrong(type(fingerprint)):  # type: ignore[misc]
+        blobs = {"fingerprint": 8}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match=r"scorer fingerprint: fingerprint has 1600 bytes, declares 8"):
         measure([Wrong()], ClipFrames(CLIPS["black"], ContentBox(0, 0, 160, 90), 10))
 
 
