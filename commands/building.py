@@ -115,18 +115,43 @@ def ingest(
     _exit_unless_done(books, only=only or ())
 
 
-def curate(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def curate(
+    config: Config,
+    overrides: Overrides = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each rule drops, in its turn and by itself.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Apply the rules to every measured clip; nothing is measured again."""
     from pipeline import build as stages
     from pipeline.status import count_decisions
 
     with settings_of(config, overrides) as settings:
-        decisions = count_decisions(stages.curate(settings).clips)
+        selection = stages.curate(settings, explain=explain)
+    decisions = count_decisions(selection.clips)
     if as_json:
-        screen.print_json({"clips": decisions})
+        effects = {"rules": [asdict(effect) for effect in selection.effects]} if explain else {}
+        screen.print_json({"clips": decisions, **effects})
+        return
+    if explain:
+        screen.print_columns(
+            "rules",
+            ("reached", "drops", "alone", "kept without it", "predicate"),
+            {
+                one.rule: (
+                    f"{one.reached:,}",
+                    f"{one.dropped:,}",
+                    "-" if one.alone is None else f"{one.alone:,}",
+                    "-" if one.without is None else f"+{one.without:,}",
+                    one.predicate,
+                )
+                for one in selection.effects
+            },
+        )
     else:
         screen.print_counts("clips", decisions)
-        screen.say(f"{decisions.get('kept', 0)} of {sum(decisions.values())} clips are kept")
+    screen.say(f"{decisions.get('kept', 0)} of {sum(decisions.values())} clips are kept")
 
 
 def publish(

@@ -164,8 +164,8 @@ def site_budgets(config: BuildConfig) -> Budgets:
     return Budgets(config.dataset, config.sites)
 
 
-def curate(config: BuildConfig) -> Selection:
-    """Decide on every measured clip, and write the catalog.
+def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
+    """Decide on every measured clip, and write the catalog; `explain` tells each rule's effect too.
 
     Raises:
         UserError: no video is known, or a rule is wrong.
@@ -174,7 +174,7 @@ def curate(config: BuildConfig) -> Selection:
     books = _known(config)
     packs = books.ingested()
     catalog = books.catalog()
-    selection = select(store, [entry.pack for entry in packs], config, catalog)
+    selection = select(store, [entry.pack for entry in packs], config, catalog, explain=explain)
     measured = sum(entry.clips for entry in packs)
     if len(selection.clips) != measured:
         raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")

@@ -7,7 +7,7 @@ in order; the first that a clip fails is its drop reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -47,17 +47,44 @@ class Selection:
     Attributes:
         clips: the catalog of clips; `shard` and `offset` are filled in by publishing.
         shards: those to be published.
+        effects: of each rule, in order; only where they were asked for.
     """
 
     clips: pa.Table
     shards: tuple[Shard, ...]
+    effects: tuple[RuleEffect, ...] = ()
 
 
-def curate(store: Store, packs: Iterable[str], config: BuildConfig, videos: pa.Table) -> Selection:
+@dataclass(frozen=True)
+class RuleEffect:
+    """What one rule does to the clips.
+
+    Attributes:
+        rule: its name.
+        predicate: its SQL.
+        reached: clips that no rule before it dropped.
+        dropped: those of them that it drops.
+        alone: clips that it would drop if it were the only rule; `None` where it has no answer for a clip
+            that an earlier rule drops.
+        without: so many more clips would be kept if it were left out; `None` as for `alone`.
+    """
+
+    rule: str
+    predicate: str
+    reached: int
+    dropped: int
+    alone: int | None
+    without: int | None
+
+
+def curate(
+    store: Store, packs: Iterable[str], config: BuildConfig, videos: pa.Table, *, explain: bool = False
+) -> Selection:
     """Decide on every measured clip of these packs.
 
     Args:
         videos: the catalog of videos.
+        explain: whether to find out too what each rule does by itself.
 
     Raises:
         SettingError: a rule is not SQL, or names a score that was not measured.
@@ -65,14 +92,16 @@ def curate(store: Store, packs: Iterable[str], config: BuildConfig, videos: pa.T
     packs = sorted(packs)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
+    clips = join_scores(store, packs, config.scorers, clips)
     first_of_group = FirstOfGroup(store, packs, config.curate, videos)
-    clips = decide(join_scores(store, packs, config.scorers, clips), config.curate.rules, first_of_group)
+    effects = tuple(rule_effects(clips, config.curate.rules, first_of_group)) if explain else ()
+    clips = decide(clips, config.curate.rules, first_of_group)
     kept = clips.filter(pc.equal(clips["decision"], KEPT))["key"].to_pylist()
     shards = fill_shards([placed[key] for key in kept], config.curate, config.shards.max_bytes)
     splits = {clip.clip.key: shard.split for shard in shards for _, clip in shard.clips}
     split = pa.array([splits.get(key) for key in clips["key"].to_pylist()], pa.string())
     clips = clips.set_column(clips.schema.get_field_index("split"), "split", split)
-    return Selection(clips.replace_schema_metadata({SETTINGS_KEY: config.settings_hash}), shards)
+    return Selection(clips.replace_schema_metadata({SETTINGS_KEY: config.settings_hash}), shards, effects)
 
 
 def join_scores(store: Store, packs: Iterable[str], scorers: Iterable[str], clips: pa.Table) -> pa.Table:
@@ -139,6 +168,45 @@ def decide(
     for name, column in (("decision", decision), ("duplicate_of", duplicate_of)):
         clips = clips.set_column(clips.schema.get_field_index(name), name, pa.array(column, pa.string()))
     return clips
+
+
+def rule_effects(
+    clips: pa.Table,
+    rules: Mapping[str, str],
+    first_of_group: Callable[[pa.Table], Mapping[str, str]] | None = None,
+) -> Iterator[RuleEffect]:
+    """What each rule does in its turn, by itself, and what would be kept without it.
+
+    Raises:
+        SettingError: as `decide` does.
+    """
+
+    def kept(some: Mapping[str, str]) -> int:
+        decision = decide(clips, some, first_of_group)["decision"]
+        return pc.sum(pc.equal(decision, KEPT)).as_py() or 0
+
+    def kept_if_it_can_be_said(some: Mapping[str, str]) -> int | None:
+        try:
+            return kept(some)
+        except SettingError:
+            # The rule has no answer for a clip that an earlier one keeps from it.
+            return None
+
+    names = list(rules)
+    kept_by_all, reached = kept(rules), len(clips)
+    for number, rule in enumerate(names, 1):
+        left = kept({name: rules[name] for name in names[:number]})
+        alone = kept_if_it_can_be_said({rule: rules[rule]})
+        without = kept_if_it_can_be_said({name: rules[name] for name in names if name != rule})
+        yield RuleEffect(
+            rule=rule,
+            predicate=rules[rule],
+            reached=reached,
+            dropped=reached - left,
+            alone=None if alone is None else len(clips) - alone,
+            without=None if without is None else without - kept_by_all,
+        )
+        reached = left
 
 
 def fill_shards(

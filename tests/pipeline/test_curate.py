@@ -4,11 +4,11 @@ import itertools
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import CurateSettings
-from pipeline.curate import decide, fill_shards
+from pipeline.curate import RuleEffect, decide, fill_shards, rule_effects
 from shards.errors import SettingError
 from shards.index import sample_bytes
 from shards.keys import clip_key, split_of
@@ -52,6 +52,31 @@ def test_the_first_rule_that_fails_is_the_reason() -> None:
         "dropped:static",
     ]
     assert decisions(table, {"choppy": "cuts < 5", "static": "motion >= 0.004"})[3] == "dropped:choppy"
+
+
+def test_the_effect_of_each_rule_in_its_turn_and_by_itself() -> None:
+    table = clips(motion=[0.0, 0.1, 0.1, 0.0], cuts=[0.0, 0.0, 9.0, 9.0])
+    rules = {"static": "motion >= 0.004", "choppy": "cuts < 5"}
+    assert list(rule_effects(table, rules)) == [
+        RuleEffect("static", "motion >= 0.004", reached=4, dropped=2, alone=2, without=1),
+        RuleEffect("choppy", "cuts < 5", reached=2, dropped=1, alone=2, without=1),
+    ]
+
+
+def test_a_rule_that_an_earlier_one_guards_has_no_effect_by_itself() -> None:
+    table = clips(motion=[0.0, 0.1])
+    effects = list(rule_effects(table, {"still": "motion > 0", "quick": "1 / nullif(motion, 0) < 20"}))
+    assert [(one.dropped, one.alone, one.without) for one in effects] == [(1, 1, None), (0, None, 0)]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_effects_in_their_turn_sum_up_to_what_is_dropped(motion: list[float]) -> None:
+    rules = {"low": "motion > 0.2", "high": "motion < 0.8", "middle": "motion < 0.4 OR motion > 0.6"}
+    effects = list(rule_effects(clips(motion=motion), rules))
+    kept = decisions(clips(motion=motion), rules).count("kept")
+    assert sum(one.dropped for one in effects) == len(motion) - kept
+    assert all(one.dropped <= one.alone and one.without <= one.alone for one in effects)
 
 
 def test_without_rules_everything_is_kept() -> None:
