@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import score_names
+from pipeline.classifier import resolve_rules
 from pipeline.config import BuildConfig, CurateSettings
 from pipeline.ingest import score_name
 from shards.errors import SettingError
@@ -56,12 +57,14 @@ def curate(store: Store, packs: Iterable[str], config: BuildConfig) -> Selection
     """Decide on every measured clip of these packs.
 
     Raises:
-        SettingError: a rule is not SQL, or names a score that was not measured.
+        SettingError: a rule is not SQL, names a score that was not measured, or asks for a classifier that
+            is not there.
     """
+    rules = resolve_rules(config)
     packs = sorted(packs)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
-    clips = decide(join_scores(store, packs, config.scorers, clips), config.curate.rules)
+    clips = decide(join_scores(store, packs, config.measured, clips), rules)
     kept = clips.filter(pc.equal(clips["decision"], KEPT))["key"].to_pylist()
     shards = fill_shards([placed[key] for key in kept], config.curate, config.shards.max_bytes)
     splits = {clip.clip.key: shard.split for shard in shards for _, clip in shard.clips}
