@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import benching, building, dataset, planning, screen, training
+from commands import benching, building, classifying, dataset, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -35,6 +35,13 @@ for command in (
 train_app = typer.Typer(no_args_is_help=True, help="Train a model of Genie on a published dataset.")
 train_app.command("tokenizer")(training.train_tokenizer)
 app.add_typer(train_app, name="train")
+
+classifier_app = typer.Typer(no_args_is_help=True, help="Learn from labels which clips are good.")
+classifier_app.command("train")(classifying.train)
+classifier_app.command("eval")(classifying.evaluate)
+classifier_app.command("compare")(classifying.compare)
+classifier_app.command("apply")(classifying.apply)
+app.add_typer(classifier_app, name="classifier")
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure how fast it is, against floors and peers.")
 bench_app.command("cut")(benching.bench_cut)

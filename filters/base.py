@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ import filters
 from shards.codec import Frames
 from shards.errors import UserError
 from shards.records import ContentBox
+
+_AT = "@"
 
 SCORE_DECIMALS = 6
 """Scores are rounded before anything is decided, so that no rule hangs on the last bit of a float."""
@@ -63,8 +65,14 @@ class Scorer(ABC):
     found by that name; nothing else needs to know of it. Heavy state (a model, say) is made in
     `__init__`, which runs once on each worker, and heavy packages are imported there.
 
+    A scorer may take an argument, a place where a model lies, say; then `__init__` takes it, and the
+    scorer is called `<name>@<argument>`. The last part of the argument says which it is, wherever it
+    lies, and its scores are stored under it: those of `quality@/models/1a2b` in `scores/quality-1a2b`.
+
     Attributes:
         name: the file's name, and the folder its scores are stored under.
+        argument_is: what the argument is, for messages; None if it takes none.
+        argument: the one that this scorer was made with.
         version: raised whenever the same clip would get another score.
         view: what it looks at: `clip`, all frames at the clip's own size.
         ranges: each score's name -> (lowest, highest) value.
@@ -73,10 +81,17 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
+    argument_is: ClassVar[str | None] = None
+    argument: str | None = None
     version: ClassVar[int]
     view: ClassVar[Literal["clip"]] = "clip"
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
     blobs: ClassVar[Mapping[str, int]] = {}
+
+    @property
+    def called(self) -> str:
+        """The name by which it was asked for: `name`, or `name@argument`."""
+        return self.name if self.argument is None else f"{self.name}{_AT}{self.argument}"
 
     @abstractmethod
     def measure(self, clip: ClipFrames) -> Mapping[str, float | bytes]:
@@ -93,17 +108,21 @@ def _scorer_classes() -> dict[str, type[Scorer]]:
 
 
 def scorer_names() -> list[str]:
-    """The names of all scorers in `filters/`."""
-    return sorted(_scorer_classes())
+    """The names of all scorers in `filters/` that take no argument."""
+    return sorted(name for name, scorer in _scorer_classes().items() if scorer.argument_is is None)
 
 
 def scorer_folder(name: str) -> str:
     """`scores/<name>-<version>`: where the scores of a scorer as it is now are stored.
 
+    For one with an argument, the last part of that stands in place of the version.
+
     Raises:
         UserError: there is no scorer of this name.
     """
-    return f"scores/{name}-{_scorer_class(name).version}"
+    scorer, argument = _scorer_class(name)
+    which = scorer.version if argument is None else argument.rstrip("/").rpartition("/")[2]
+    return f"scores/{scorer.name}-{which}"
 
 
 def score_names(name: str) -> tuple[str, ...]:
@@ -112,7 +131,7 @@ def score_names(name: str) -> tuple[str, ...]:
     Raises:
         UserError: there is no scorer of this name.
     """
-    return tuple(_scorer_class(name).ranges)
+    return tuple(_scorer_class(name)[0].ranges)
 
 
 @cache
@@ -122,11 +141,12 @@ def load_scorers(names: tuple[str, ...]) -> tuple[Scorer, ...]:
     Raises:
         UserError: there is no scorer of one of the names.
     """
-    return tuple(_scorer_class(name)() for name in names)
+    found = [_scorer_class(name) for name in names]
+    return tuple(scorer() if argument is None else _with(scorer, argument) for scorer, argument in found)
 
 
 def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, float | bytes]]:
-    """Scorer name -> its rounded scores of a clip, and its blobs.
+    """What each scorer is called -> its rounded scores of a clip, and its blobs.
 
     Raises:
         ValueError: a scorer returned other scores or blobs than it declares, one out of its range, or
@@ -138,7 +158,7 @@ def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, 
         if values.keys() != scorer.ranges.keys() | scorer.blobs.keys():
             declared = sorted([*scorer.ranges, *scorer.blobs])
             raise ValueError(f"scorer {scorer.name} returned {sorted(values)}, declares {declared}")
-        measured[scorer.name] = {name: _checked(scorer, name, value) for name, value in values.items()}
+        measured[scorer.called] = {name: _checked(scorer, name, value) for name, value in values.items()}
     return measured
 
 
@@ -158,8 +178,19 @@ def _checked(scorer: Scorer, name: str, value: float | bytes) -> float | bytes:
     return value
 
 
-def _scorer_class(name: str) -> type[Scorer]:
+def _scorer_class(called: str) -> tuple[type[Scorer], str | None]:
+    """The class of a scorer, and the argument that it is to be made with."""
+    name, at, argument = called.partition(_AT)
     classes = _scorer_classes()
     if name not in classes:
-        raise UserError(f"scorers: there is no scorer {name!r}; there are {', '.join(sorted(classes))}")
-    return classes[name]
+        raise UserError(f"scorers: there is no scorer {name!r}; there are {', '.join(scorer_names())}")
+    scorer = classes[name]
+    if scorer.argument_is is not None and not argument:
+        raise UserError(f"scorers: {name} needs {scorer.argument_is}; call it {name}{_AT}...")
+    if scorer.argument_is is None and at:
+        raise UserError(f"scorers: {name} takes nothing after {_AT}; call it {name}")
+    return scorer, argument or None
+
+
+def _with(scorer: type[Scorer], argument: str) -> Scorer:
+    return cast("Callable[[str], Scorer]", scorer)(argument)

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from filters.base import scorer_folder
 from pipeline import candidates
 from pipeline.attempts import attempt_journal
 from pipeline.budget import Budgets, settings_of
+from pipeline.classifier import check_classifier
 from pipeline.config import BuildConfig
 from pipeline.curate import KEPT, Selection
 from pipeline.curate import curate as select
-from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
-from pipeline.ingest import MeasureUnit, Unit, measure_pack, score_name
+from pipeline.engine import Engine
+from pipeline.ingest import Unit
 from pipeline.ledger import Books, Waiting, read_books
+from pipeline.measure import measure_missing
 from pipeline.outcomes import INGESTED
 from pipeline.progress import Progress
 from pipeline.publish import publish as publish_selection
@@ -40,8 +41,6 @@ from shards.store import Store
 
 CONFIG_NAME = "config.json"
 """The config that the dataset was last worked on with."""
-
-_MEASURE_DEADLINE_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,18 @@ def ingest(
         only: ids of videos; the others wait.
 
     Raises:
-        UserError: no video is known.
+        UserError: no video is known, or the classifier is not there.
     """
     store = _open(config)
     for number, source in enumerate(config.sources):
         with _of_source(number):
             source.check()
+    check_classifier(config)
     books = _known(config)
     for video_id in only:
         _known_video(books, config, video_id)
     ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), progress)
-    _measure_missing(store, config, engine, progress)
+    measure_missing(store, books_of(config).ingested(), config.measured, engine, progress)
     return books_of(config)
 
 
@@ -276,24 +276,6 @@ def _open(config: BuildConfig) -> Store:
     return store
 
 
-def _measure_missing(store: Store, config: BuildConfig, engine: Engine, progress: Progress) -> None:
-    """Measure packs that a scorer has not seen: it is new, or it changed."""
-    units = []
-    there = {name for scorer in config.scorers for name in store.list(scorer_folder(scorer))}
-    for entry in books_of(config).ingested():
-        missing = [s for s in config.scorers if score_name(s, entry.pack) not in there]
-        if missing:
-            units.append(MeasureUnit(store.everywhere, entry.pack, tuple(missing)))
-    for number, (unit, outcome) in enumerate(
-        run_through_losses(engine, measure_pack, units, lambda _: Part(_MEASURE_DEADLINE_S)), 1
-    ):
-        if isinstance(outcome, Refused):
-            raise UserError(outcome.message)
-        if not isinstance(outcome, Done):
-            raise RuntimeError(f"measuring {unit.pack} with {', '.join(unit.scorers)}: {outcome}")
-        progress.step("measure", number, len(units), unit.pack)
-
-
 @dataclass(frozen=True)
 class UnitMaker:
     """Makes the unit of a video.
@@ -313,7 +295,7 @@ class UnitMaker:
             video=video,
             source=source,
             frame=self.config.frame,
-            scorers=self.config.scorers,
+            scorers=self.config.measured,
             settings=self.config.settings_hash,
             remote=source.site(video) is not None,
             opt_out=self.config.opt_out,

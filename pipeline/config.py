@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
 from filters.base import scorer_names
+from filters.classifier.artifact import is_classifier_id
 from filters.titles import TitleRules
 from pipeline.budget import DEFAULT_SITE, SiteSettings
 from pipeline.cut import CUT_VERSION
@@ -21,6 +22,13 @@ from pipeline.opt_out import OptOut
 from pipeline.sources.base import Source, source_kinds
 from shards.codec import CODEC_VERSION
 from shards.settings import Block, load_settings
+from shards.store import Store
+
+QUALITY = "quality"
+"""The scorer that a classifier is measured with."""
+
+CLASSIFIER_RULE = "classifier"
+"""What a rule says to mean the rule on the classifier's card."""
 
 FIRST_OF_GROUP = "first_of_group"
 """In place of a rule's predicate: of each group of near-duplicates, one clip fulfils it."""
@@ -84,6 +92,8 @@ class BuildConfig(Block):
         sites: what each site may be asked, by the name that its extractor has in yt-dlp (`youtube`) or
             else by host; what is not said there is as in `default`.
         opt_out: videos that are never fetched: a file with an entry a line, or a list of entries.
+        classifier: a trained one, which measures `quality` with the scorers: the id of one that lies in
+            the dataset, or the path of its folder. The rule `classifier` is the one of its card.
     """
 
     dataset: str = Field(min_length=1)
@@ -93,6 +103,7 @@ class BuildConfig(Block):
     titles: TitleRules | None = None
     frame: FrameSettings = FrameSettings()
     scorers: tuple[str, ...] = ("motion", "cuts")
+    classifier: str | None = None
     curate: CurateSettings = CurateSettings()
     shards: ShardSettings = ShardSettings()
 
@@ -100,11 +111,28 @@ class BuildConfig(Block):
     @classmethod
     def _known_scorers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
+            if name == QUALITY:
+                raise ValueError(
+                    f"{name!r} needs a trained classifier; name it with the key classifier instead"
+                )
             if name not in scorer_names():
                 raise ValueError(f"there is no scorer {name!r}; there are {', '.join(scorer_names())}")
         if len(set(names)) < len(names):
             raise ValueError("a scorer is named twice")
         return names
+
+    @field_validator("classifier")
+    @classmethod
+    def _named_by_its_id(cls, place: str | None) -> str | None:
+        if place is None or is_classifier_id(place):
+            return place
+        path = Path(place).expanduser().absolute()
+        if not is_classifier_id(path.name):
+            raise ValueError(
+                f"{place!r} is no classifier; give its id, 12 of 0 to 9 and a to f, or the path of its "
+                "folder, which is named by its id"
+            )
+        return str(path)
 
     @field_validator("curate")
     @classmethod
@@ -136,11 +164,28 @@ class BuildConfig(Block):
         return sites
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """What measures the clips: the scorers, and the classifier."""
+        location = self.classifier_location
+        return self.scorers if location is None else (*self.scorers, f"{QUALITY}@{location}")
+
+    @property
+    def classifier_location(self) -> str | None:
+        """The folder of the classifier, the same for every process; None if none is named."""
+        if self.classifier is None:
+            return None
+        return classifier_location(Store(self.dataset).everywhere, self.classifier)
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """What decides a dataset's bytes, given its videos: no places, no parallelism."""
         recipe = self.model_dump(mode="json", exclude=_SHAPES_NO_BYTES)
         # Rules are tried in order, and JSON objects have none.
         recipe["curate"]["rules"] = [list(rule) for rule in self.curate.rules.items()]
+        # Which it is, not where it lies; and a build without one is as before there were any.
+        del recipe["classifier"]
+        if self.classifier is not None:
+            recipe["classifier"] = Path(self.classifier).name
         return recipe
 
     @property
@@ -149,6 +194,15 @@ class BuildConfig(Block):
         shaping = self.frame.model_dump(mode="json") | {"cut": CUT_VERSION, "codec": CODEC_VERSION}
         shaping |= {source.kind: source.shaping for source in self.sources if source.shaping}
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def classifier_location(dataset: str, place: str) -> str:
+    """The folder of a classifier, given by its id, which lies in the dataset, or by its path."""
+    return (
+        f"{dataset}/classifiers/{place}"
+        if is_classifier_id(place)
+        else str(Path(place).expanduser().absolute())
+    )
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> BuildConfig:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.base import score_names
+from pipeline.classifier import resolve_rules
 from pipeline.config import FIRST_OF_GROUP, BuildConfig, CurateSettings
 from pipeline.first_of_group import FirstOfGroup
 from pipeline.ingest import score_name
@@ -87,15 +88,17 @@ def curate(
         explain: whether to find out too what each rule does by itself.
 
     Raises:
-        SettingError: a rule is not SQL, or names a score that was not measured.
+        SettingError: a rule is not SQL, names a score that was not measured, or asks for a classifier that
+            is not there.
     """
+    rules = resolve_rules(config)
     packs = sorted(packs)
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
-    clips = join_scores(store, packs, config.scorers, clips)
+    clips = join_scores(store, packs, config.measured, clips)
     first_of_group = FirstOfGroup(store, packs, config.curate, videos)
-    effects = tuple(rule_effects(clips, config.curate.rules, first_of_group)) if explain else ()
-    clips = decide(clips, config.curate.rules, first_of_group)
+    effects = tuple(rule_effects(clips, rules, first_of_group)) if explain else ()
+    clips = decide(clips, rules, first_of_group)
     kept = clips.filter(pc.equal(clips["decision"], KEPT))["key"].to_pylist()
     shards = fill_shards([placed[key] for key in kept], config.curate, config.shards.max_bytes)
     splits = {clip.clip.key: shard.split for shard in shards for _, clip in shard.clips}

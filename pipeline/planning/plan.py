@@ -171,7 +171,7 @@ class _Stored:
 
     def __init__(self, config: BuildConfig) -> None:
         self._store = Store(config.dataset)
-        self._scorers = config.scorers
+        self._scorers = config.measured
         self._packs = self._store.list("packs")
 
     def amounts(self, ingested: Ingested | None) -> dict[str, float]:

@@ -1,0 +1,350 @@
+"""The commands of the learned quality classifier."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from commands import screen
+from commands.arguments import Dataset, Jobs, Json, RayAddress
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from filters.classifier.clips import Clips
+    from filters.classifier.compare import Comparison
+    from filters.classifier.evaluate import Evaluation, Group
+    from filters.classifier.measures import Measured
+    from filters.classifier.settings import TrainSettings
+    from pipeline.ledger import Books
+    from shards.store import Store
+
+Labels = Annotated[
+    Path, typer.Option("--labels", help="JSONL or Parquet: key or video_id, label 1-5, labeller, at.")
+]
+Place = Annotated[str, typer.Argument(metavar="CLASSIFIER", help="The id of a classifier, or its folder.")]
+Device = Annotated[str, typer.Option(help="Where it is computed: cpu, cuda, cuda:1, ...")]
+Frames = Annotated[int, typer.Option(min=1, help="How many frames of a clip are looked at.")]
+Folds = Annotated[int, typer.Option(min=3, help="Into how many parts the videos are split, at most.")]
+Epochs = Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Init = Annotated[
+    Path | None, typer.Option(help="A state dict that ResNet18 begins with, e.g. torchvision's.")
+]
+Model = Annotated[str, typer.Option(help="A model of open_clip, or a JSON file in its format.")]
+Weights = Annotated[
+    str | None, typer.Option(metavar="TAG|FILE", help="Weights of open_clip's model; a tag is downloaded.")
+]
+
+
+def train(
+    dataset: Dataset,
+    labels: Labels,
+    backbone: Annotated[str, typer.Option(help="resnet18 or open_clip.")] = "resnet18",
+    frames: Frames = 8,
+    init: Init = None,
+    model: Model = "ViT-B-32",
+    weights: Weights = None,
+    target_precision: Annotated[
+        float | None,
+        typer.Option(help="The share of good clips among those that are kept; 0.9 by default."),
+    ] = None,
+    keep_share: Annotated[
+        float | None, typer.Option(help="Instead: the share of the labelled clips that are kept.")
+    ] = None,
+    folds: Folds = 5,
+    epochs: Epochs = 60,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    out: Annotated[
+        str | None, typer.Option(help="The folder to put it in; the dataset's classifiers/ by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Learn from labels which clips are good; the classifier is kept with a card that says how well."""
+    from filters.classifier.artifact import save_classifier
+    from filters.classifier.train import train as train_classifier
+    from filters.labels import read_labels
+    from shards.store import Store
+
+    if target_precision is not None and keep_share is not None:
+        raise UserError("--target-precision and --keep-share: are two rules; give one of them")
+    settings = _settings(
+        backbone=backbone,
+        frames=frames,
+        init=init,
+        model=model,
+        weights=weights,
+        target_precision=0.9 if target_precision is None else target_precision,
+        keep_share=keep_share,
+        folds=folds,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+    )
+    store = Store(dataset)
+    with screen.progress() as progress:
+        trained = train_classifier(_clips(store)[0], read_labels(labels), settings, progress)
+    place = Store(out or f"{store.everywhere}/classifiers")
+    classifier_id, card = save_classifier(place, trained.card, trained.weights), trained.card
+    if as_json:
+        screen.print_json(
+            {"id": classifier_id, "folder": f"{place.everywhere}/{classifier_id}"}
+            | card.model_dump(mode="json", include={"metrics", "rule", "counts", "folds", "temperature"})
+            | {"sql": card.rule.sql if card.rule else None}
+        )
+    else:
+        screen.print_rows(
+            f"on held-out labels, cross-validated over {card.folds} folds of videos, with 95% intervals",
+            {name: _figure(value) for name, value in card.metrics.items()},
+        )
+        screen.say(
+            f"classifier {classifier_id} in {place.everywhere}/{classifier_id}: "
+            + (card.rule.sql if card.rule else "no rule")
+        )
+    if card.rule is None:
+        print(
+            f"error: no rule reaches the target of {_target(settings)} on held-out labels; "
+            "label more clips, or ask for less",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+def evaluate(
+    dataset: Dataset,
+    classifier: Place,
+    labels: Labels,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Test on videos that it was trained on too; that flatters it.")
+    ] = False,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Test a classifier on labels of videos that it was not trained on."""
+    from filters.classifier.artifact import load_classifier
+    from filters.classifier.backbones import check_device
+    from filters.classifier.evaluate import evaluate as run
+    from filters.labels import read_labels
+    from pipeline.classifier import find_classifier
+    from shards.store import Store
+
+    store = Store(dataset)
+    check_device(device)
+    loaded = load_classifier(find_classifier(store, classifier), device)
+    clips, books = _clips(store)
+    sources = dict(zip(*(books.rows[name].to_pylist() for name in ("video_id", "source")), strict=True))
+    with screen.progress() as progress:
+        found = run(
+            clips,
+            read_labels(labels),
+            loaded,
+            sources,
+            lambda done, total: progress.step("look", done, total, "clips"),
+            with_trained=everything,
+        )
+    if as_json:
+        screen.print_json(_json(asdict(found)) | {"sql": loaded.card.rule.sql if loaded.card.rule else None})
+        return
+    _print_evaluation(found)
+    screen.say(
+        f"{found.clips} clips of {found.videos} videos: AUC {_figure(found.auc)}"
+        + ("" if found.precision is None else f", precision {_figure(found.precision)}")
+        + (
+            f"; left out {found.left_out} clips of {found.left_out_videos} videos it was trained on"
+            if found.left_out
+            else ""
+        )
+    )
+
+
+def compare(
+    dataset: Dataset,
+    labels: Labels,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone", help="May be repeated; by default resnet18, and open_clip with --weights."
+        ),
+    ] = None,
+    frames: Frames = 8,
+    init: Init = None,
+    model: Model = "ViT-B-32",
+    weights: Weights = None,
+    folds: Folds = 5,
+    epochs: Epochs = 60,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    shuffled: Annotated[
+        bool, typer.Option("--shuffled", help="Shuffle the labels among the videos first: AUC about 0.5.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Cross-validate the backbones on the same folds, and a baseline that knows the other scores alone."""
+    from filters.classifier.compare import compare as run
+    from filters.labels import read_labels
+    from shards.store import Store
+
+    names = backbones or ["resnet18", *(["open_clip"] if weights else [])]
+    contenders = [
+        _settings(
+            backbone=name,
+            frames=frames,
+            init=init,
+            model=model,
+            weights=weights,
+            folds=folds,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+        )
+        for name in names
+    ]
+    store = Store(dataset)
+    with screen.progress() as progress:
+        found = run(
+            _clips(store)[0], read_labels(labels), contenders, _scores(store), progress, shuffled=shuffled
+        )
+    if as_json:
+        screen.print_json(_json(asdict(found)))
+    else:
+        _print_comparison(found)
+
+
+def apply(
+    dataset: Dataset,
+    classifier: Place,
+    jobs: Jobs = 1,
+    ray_address: RayAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the quality of every clip of a dataset."""
+    from filters.base import scorer_folder
+    from filters.classifier.artifact import read_card
+    from pipeline.build import books_of, read_config
+    from pipeline.classifier import find_classifier
+    from pipeline.config import QUALITY
+    from pipeline.engine.choose import open_engine
+    from pipeline.measure import measure_missing
+    from shards.store import Store
+
+    store = Store(dataset)
+    location = find_classifier(store, classifier)
+    card = read_card(location)
+    ingested = books_of(read_config(store), store).ingested()
+    scorer = f"{QUALITY}@{location}"
+    with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
+        packs = measure_missing(store, ingested, (scorer,), engine, progress)
+    clips = sum(entry.clips for entry in ingested)
+    if as_json:
+        screen.print_json(
+            {"id": card.id, "folder": scorer_folder(scorer), "clips": clips, "packs_measured": packs}
+        )
+    else:
+        screen.say(
+            f"{clips} clips have a quality in {scorer_folder(scorer)}; {packs} packs were measured now"
+        )
+
+
+def _settings(**given: Any) -> TrainSettings:
+    from pydantic import ValidationError
+
+    from filters.classifier.settings import TrainSettings
+
+    try:
+        return TrainSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise UserError(f"--{option} {first['input']}: {first['msg'].replace('Input ', '')}") from None
+
+
+def _clips(store: Store) -> tuple[Clips, Books]:
+    """The clips of a dataset, and its books."""
+    from filters.classifier.clips import Clips
+    from pipeline.build import books_of, read_config
+
+    books = books_of(read_config(store), store)
+    return Clips(store, {entry.video_id: entry.pack for entry in books.ingested()}), books
+
+
+def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:
+    """What the cheap scorers have measured: clip -> score -> value."""
+    from filters.base import score_names
+    from pipeline.build import books_of, read_config
+    from pipeline.ingest import score_name
+
+    config = read_config(store)
+    found: dict[str, dict[str, float]] = {}
+    for entry in books_of(config, store).ingested():
+        for scorer in config.scorers:
+            name = score_name(scorer, entry.pack)
+            if not store.exists(name):
+                raise UserError(f"{store.path(name)}: is missing; `genieset ingest` measures it")
+            for row in store.read_table(name).to_pylist():
+                found.setdefault(row["key"], {}).update({score: row[score] for score in score_names(scorer)})
+    return found
+
+
+def _target(settings: TrainSettings) -> str:
+    if settings.keep_share is not None:
+        return f"keeping {settings.keep_share:g} of the clips"
+    return f"precision {settings.target_precision:g}"
+
+
+def _print_evaluation(found: Evaluation) -> None:
+    heads = ("clips", "kept", "good kept", "bad kept", "share kept")
+    for title, groups in (
+        ("by label", found.by_label),
+        ("by source", found.by_source),
+        ("by video", found.by_video),
+    ):
+        screen.print_columns(title, heads, {name: _row(group) for name, group in groups.items()})
+    rows = {f"{at.predicted:.2f}": [f"{at.observed:.2f}", f"{at.clips:,}"] for at in found.reliability}
+    screen.print_columns("said good with", ("were good", "clips"), rows)
+    if found.recall is not None:
+        screen.print_rows("rule", {"recall": _figure(found.recall)})
+
+
+def _row(group: Group) -> list[str]:
+    return [
+        f"{group.clips:,}",
+        f"{group.kept:,}",
+        f"{group.kept_good} of {group.good}",
+        f"{group.kept_bad} of {group.bad}",
+        _figure(group.share),
+    ]
+
+
+def _print_comparison(found: Comparison) -> None:
+    title = f"AUC over {found.folds} folds" + (", labels shuffled among the videos" if found.shuffled else "")
+    screen.print_rows(title, {name: _figure(value) for name, value in found.auc.items()})
+    best = max(found.auc, key=lambda name: found.auc[name].value or 0.0)
+    screen.say(
+        f"{found.clips} clips of {found.videos} videos: {best} tells good from bad best"
+        if not found.shuffled
+        else f"{found.clips} clips of {found.videos} videos: there was nothing to learn"
+    )
+
+
+def _figure(measured: Measured) -> str:
+    if measured.value is None:
+        return "-"
+    if measured.low is None or measured.high is None:
+        return f"{measured.value:.3f}"
+    return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})"
+
+
+def _json(value: Any) -> Any:
+    """Of a dataclass as a dict, with its blocks as dicts too."""
+    from pydantic import BaseModel
+
+    if isinstance(value, dict):
+        return {name: _json(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_json(entry) for entry in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,150 @@
+"""How good a classifier is, with intervals that know that clips of one video are alike.
+
+Intervals are percentiles of a bootstrap that draws whole videos (Davison & Hinkley 1997, section 3.8).
+`scipy.stats.bootstrap` has no place for a draw that lacks one of the classes, of which there is no ROC:
+its interval is then not a number. So the draws are made here, and those are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from filters.labels import Labelled
+from shards.settings import Block
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+LEVEL = 0.95
+_DRAWS = 500
+_DECIMALS = 4
+_BINS = 10
+
+
+class Measured(Block):
+    """A figure and its 95% interval; None where nothing can be said."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Bin(Block):
+    """A point of the reliability curve: what was predicted, what was so, and of how many clips."""
+
+    predicted: float
+    observed: float
+    clips: int
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier said of labelled clips that it had not learned from.
+
+    Attributes:
+        clips: the clips, with their labels.
+        quality: of each, `[clips]`.
+        confidence: of each, `[clips]`.
+    """
+
+    clips: Sequence[Labelled]
+    quality: Floats
+    confidence: Floats
+
+    @cached_property
+    def decided(self) -> Mask:
+        """Which clips are labelled good or bad."""
+        return np.array([clip.good is not None for clip in self.clips], bool)
+
+    @cached_property
+    def good(self) -> Mask:
+        """Which clips are labelled good."""
+        return np.array([bool(clip.good) for clip in self.clips], bool)
+
+    @cached_property
+    def videos(self) -> npt.NDArray[np.str_]:
+        """The video of each clip."""
+        return np.array([clip.video_id for clip in self.clips], str)
+
+
+def area_under_roc(told: Predictions, seed: int = 0) -> Measured:
+    """How often a good clip has a higher quality than a bad one: 0.5 is chance."""
+    from sklearn.metrics import roc_auc_score
+
+    decided, good = told.decided, told.good
+
+    def area(weights: Floats) -> float:
+        of = decided & (weights > 0)
+        if len(set(good[of].tolist())) < 2:
+            return float("nan")
+        return float(roc_auc_score(good[of], told.quality[of], sample_weight=weights[of]))
+
+    return by_video(area, told.videos, seed)
+
+
+def precision(told: Predictions, kept: Mask, seed: int = 0) -> Measured:
+    """Of the kept clips that are labelled good or bad, the share of good ones."""
+    return share(told.good, told.decided & kept, told.videos, seed)
+
+
+def recall(told: Predictions, kept: Mask, seed: int = 0) -> Measured:
+    """Of the good clips, the share of those that are kept."""
+    return share(kept, told.good, told.videos, seed)
+
+
+def reliability(told: Predictions) -> list[Bin]:
+    """How often what was called good with some probability was good, by bins of equal width."""
+    from sklearn.calibration import calibration_curve
+
+    good, quality = told.good[told.decided], told.quality[told.decided]
+    if not len(good):
+        return []
+    observed, predicted = calibration_curve(good, quality, n_bins=_BINS)
+    # Scikit-learn's bins: a value on an edge belongs to the one below.
+    places = np.searchsorted(np.linspace(0, 1, _BINS + 1)[1:-1], quality)
+    counts = np.bincount(places, minlength=_BINS)
+    return [
+        Bin(predicted=_rounded(p), observed=_rounded(o), clips=int(count))
+        for p, o, count in zip(predicted, observed, counts[counts > 0], strict=True)
+    ]
+
+
+def share(hit: Mask, of: Mask, videos: npt.NDArray[np.str_], seed: int = 0) -> Measured:
+    """The share of `of` that is `hit`."""
+
+    def ratio(weights: Floats) -> float:
+        total = weights[of].sum()
+        return float(weights[of & hit].sum() / total) if total else float("nan")
+
+    return by_video(ratio, videos, seed)
+
+
+def by_video(statistic: Callable[[Floats], float], videos: npt.NDArray[np.str_], seed: int = 0) -> Measured:
+    """A statistic of weighted clips, with its interval over draws of videos.
+
+    Args:
+        statistic: of the weights of clips, `[clips]`; not a number where it is not defined.
+    """
+    value = statistic(np.ones(len(videos)))
+    if np.isnan(value):
+        return Measured(value=None, low=None, high=None)
+    names, place = np.unique(videos, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(_DRAWS):
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        drawn.append(statistic(times[place].astype(np.float64)))
+    found = [figure for figure in drawn if not np.isnan(figure)]
+    if len(names) < 2 or not found:
+        return Measured(value=_rounded(value), low=None, high=None)
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Measured(value=_rounded(value), low=_rounded(low), high=_rounded(high))
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DECIMALS)

@@ -1,0 +1,46 @@
+"""Measure packs that were cut earlier with scorers that have not seen them: new ones, or changed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from filters.base import scorer_folder
+from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
+from pipeline.ingest import MeasureUnit, measure_pack, score_name
+from pipeline.ledger import Ingested
+from pipeline.progress import Progress
+from shards.errors import UserError
+from shards.store import Store
+
+_MIN_DEADLINE_S = 1800.0
+
+# A large model of image features takes a few seconds a clip on one core.
+_DEADLINE_PER_CLIP_S = 30.0
+
+
+def measure_missing(
+    store: Store, ingested: Iterable[Ingested], scorers: Sequence[str], engine: Engine, progress: Progress
+) -> int:
+    """Measure each pack with those of the scorers that have not seen it; returns how many packs were.
+
+    Raises:
+        UserError: a scorer cannot be made.
+    """
+    units, clips = [], {}
+    there = {name for scorer in scorers for name in store.list(scorer_folder(scorer))}
+    for entry in ingested:
+        clips[entry.pack] = entry.clips
+        missing = tuple(scorer for scorer in scorers if score_name(scorer, entry.pack) not in there)
+        if missing:
+            units.append(MeasureUnit(store.everywhere, entry.pack, missing))
+
+    def whole(unit: MeasureUnit) -> Part:
+        return Part(max(_MIN_DEADLINE_S, _DEADLINE_PER_CLIP_S * clips[unit.pack]))
+
+    for number, (unit, outcome) in enumerate(run_through_losses(engine, measure_pack, units, whole), 1):
+        if isinstance(outcome, Refused):
+            raise UserError(outcome.message)
+        if not isinstance(outcome, Done):
+            raise RuntimeError(f"measuring {unit.pack} with {', '.join(unit.scorers)}: {outcome}")
+        progress.step("measure", number, len(units), unit.pack)
+    return len(units)

@@ -1,0 +1,205 @@
+"""The parts of the classifier that are pure: folds, calibration, rules, figures, pictures."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.base import ClipFrames
+from filters.classifier import calibrate
+from filters.classifier.compare import shuffle_labels
+from filters.classifier.decide import rule_for_precision, rule_for_share
+from filters.classifier.folds import make_folds
+from filters.classifier.look import Look, to_rgb
+from filters.classifier.measures import Predictions, area_under_roc, precision, recall, reliability
+from filters.labels import Labelled
+from shards.keys import clip_key
+from shards.records import ContentBox
+
+
+def told_of(
+    seed: int, videos: int = 40, clips: int = 10, strength: float = 2.0, good: float = 0.5
+) -> Predictions:
+    """Synthetic predictions: calibrated, with something in common to the clips of a video."""
+    rng = np.random.default_rng(seed)
+    labelled, logits = [], []
+    for video in range(videos):
+        common = rng.normal(0, 0.5)
+        for number in range(clips):
+            is_good = rng.random() < good
+            labelled.append(Labelled(clip_key(f"v{video}", number), f"v{video}", 5.0 if is_good else 1.0))
+            logits.append(rng.normal(strength * (1 if is_good else -1) + common, 2.0, 4))
+    table = np.array(logits)
+    return Predictions(labelled, calibrate.quality(table, 1.0), calibrate.confidence(table, 1.0))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 11), st.sampled_from([1.0, 3.0, 5.0])), min_size=60, max_size=120
+    ).filter(
+        lambda rows: all(len({video for video, said in rows if said == label}) >= 3 for label in (1.0, 5.0))
+    ),
+    st.integers(0, 100),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_video_is_in_one_fold_and_both_classes_are_in_each(
+    rows: list[tuple[int, float]], seed: int
+) -> None:
+    labelled = [Labelled(clip_key(f"v{v}", n), f"v{v}", label) for n, (v, label) in enumerate(sorted(rows))]
+    folds = make_folds(labelled, 3, seed, "L")
+    assert np.array_equal(folds, make_folds(labelled, 3, seed, "L"))
+    fold_of: dict[str, int] = {}
+    for clip, fold in zip(labelled, folds.tolist(), strict=True):
+        assert fold_of.setdefault(clip.video_id, fold) == fold
+    for fold in range(int(folds.max()) + 1):
+        found = {clip.good for clip, of in zip(labelled, folds, strict=True) if of == fold}
+        assert {True, False} <= found
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 10), st.integers(10, 200))
+@settings(max_examples=50, deadline=None)
+def test_calibration_never_worsens_the_likelihood_of_what_it_was_fitted_to(
+    seed: int, scale: float, count: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, count)
+    good = rng.random(count) < 1 / (1 + np.exp(-logits))
+    temperature = calibrate.fit_temperature(logits * scale, good)
+    assert 0.25 <= temperature <= 20
+    assert calibrate.nll(logits * scale, good, temperature) <= calibrate.nll(logits * scale, good) + 1e-6
+
+
+def test_calibration_finds_the_temperature_that_made_the_logits() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 20_000)
+    good = rng.random(len(logits)) < 1 / (1 + np.exp(-logits))
+    assert calibrate.fit_temperature(logits * 3, good) == pytest.approx(3, rel=0.1)
+
+
+def test_confidence_falls_when_frames_are_undecided_and_when_they_disagree() -> None:
+    sure = np.array([[4.0, 4.0, 4.0, 4.0]])
+    split = np.array([[12.0, 12.0, -4.0, -4.0]])
+    assert calibrate.quality(sure, 1.0) == calibrate.quality(split, 1.0)
+    assert calibrate.confidence(split, 1.0) < 0.05 < 0.8 < calibrate.confidence(sure, 1.0)
+    assert calibrate.confidence(np.zeros((1, 4)), 1.0) == 0
+    assert calibrate.confidence(np.full((1, 4), -900.0), 1.0) == 1
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9), st.floats(0.25, 20))
+def test_scores_stay_in_their_range(logits: list[float], temperature: float) -> None:
+    table = np.array([logits])
+    assert 0 <= calibrate.quality(table, temperature)[0] <= 1
+    assert 0 <= calibrate.confidence(table, temperature)[0] <= 1
+
+
+@pytest.mark.parametrize("target", [0.7, 0.9, 0.95])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_a_rule_meets_its_target_where_it_was_chosen_and_about_so_elsewhere(
+    target: float, strength: float
+) -> None:
+    chosen_on, fresh = told_of(1, strength=strength), told_of(2, videos=400, strength=strength)
+    rule = rule_for_precision(chosen_on, target)
+    assert rule
+    found = precision(chosen_on, rule.keeps(chosen_on)).value
+    elsewhere = precision(fresh, rule.keeps(fresh)).value
+    assert found is not None
+    assert elsewhere is not None
+    assert found >= target - 1e-4
+    assert elsewhere >= target - 0.07
+    assert rule.sql.startswith(f"quality >= {rule.quality:g} AND quality_confidence >= ")
+
+
+def test_a_rule_s_text_decides_as_the_rule() -> None:
+    import duckdb
+    import pyarrow as pa
+
+    told = told_of(3, strength=0.7)
+    rule = rule_for_precision(told, 0.9)
+    assert rule
+    scores = pa.table({"quality": told.quality, "quality_confidence": told.confidence})  # noqa: F841  SQL names it
+    rows = duckdb.sql(f"SELECT {rule.sql} FROM scores").fetchall()
+    assert [passes for (passes,) in rows] == rule.keeps(told).tolist()
+
+
+def test_without_anything_to_tell_them_apart_there_is_no_rule() -> None:
+    told = told_of(4, strength=0.0, good=0.3)
+    assert rule_for_precision(Predictions(told.clips, np.full(400, 0.5), np.zeros(400)), 0.9) is None
+
+
+@given(st.floats(0.05, 0.9), st.integers(0, 50))
+@settings(max_examples=20, deadline=None)
+def test_a_rule_for_a_share_keeps_no_more(share: float, seed: int) -> None:
+    told = told_of(seed, videos=10, strength=1.0)
+    rule = rule_for_share(told, share)
+    assert rule
+    assert 0.8 * share - 0.02 <= rule.keeps(told).mean() <= share
+
+
+def test_intervals_hold_the_truth_and_are_wider_than_clips_alone_would_have_it() -> None:
+    few, many = area_under_roc(told_of(5, videos=10)), area_under_roc(told_of(6, videos=200))
+    for found in (few, many):
+        assert found.low is not None
+        assert found.high is not None
+        assert found.value is not None
+        assert found.low <= found.value <= found.high
+    assert few.high - few.low > many.high - many.low  # type: ignore[operator]
+    assert few.low <= many.value <= few.high  # type: ignore[operator]
+
+
+def test_what_is_not_defined_has_no_value() -> None:
+    told = told_of(7, videos=3)
+    nothing = np.zeros(len(told.clips), bool)
+    assert precision(told, nothing).value is None
+    assert recall(told, nothing).value == 0
+    one_class = Predictions(told.clips[:1], told.quality[:1], told.confidence[:1])
+    assert area_under_roc(one_class).value is None
+
+
+def test_the_reliability_curve_counts_every_clip() -> None:
+    told = told_of(8)
+    curve = reliability(told)
+    assert sum(at.clips for at in curve) == 400
+    observed = sum(at.observed * at.clips for at in curve) / 400
+    assert observed == pytest.approx(told.good.mean(), abs=1e-3)
+
+
+def test_shuffled_labels_keep_the_clips_and_what_a_video_has_in_common() -> None:
+    labelled = [
+        Labelled(clip_key(f"v{v}", n), f"v{v}", float(v % 5 + 1)) for v in range(20) for n in range(4)
+    ]
+    shuffled = shuffle_labels(labelled, 0)
+    assert [clip.key for clip in shuffled] == [clip.key for clip in labelled]
+    assert sorted(clip.label for clip in shuffled) == sorted(clip.label for clip in labelled)
+    assert [clip.label for clip in shuffled] != [clip.label for clip in labelled]
+    for video in range(20):
+        assert len({clip.label for clip in shuffled if clip.video_id == f"v{video}"}) == 1
+
+
+def test_rgb_is_what_ffmpeg_makes_of_it() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.empty((135, 160), np.uint8)
+    picture[:90] = np.linspace(30, 220, 160)[None] + rng.integers(-5, 5, (90, 1))
+    picture[90:] = np.linspace(110, 145, 45 * 160).reshape(45, 160)
+    frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+    frame.colorspace, frame.color_range = 6, 1
+    theirs = frame.reformat(format="rgb24", interpolation="BILINEAR").to_ndarray().astype(int)
+    ours = to_rgb(torch.from_numpy(picture[None])).clamp(0, 1).mul(255).round()[0].permute(1, 2, 0).numpy()
+    assert np.abs(ours - theirs).mean() < 1.5
+
+
+def test_pictures_are_of_the_middle_of_equal_parts_without_the_padding() -> None:
+    frames = np.full((160, 135, 160), 128, np.uint8)
+    frames[:, :90] = 16
+    frames[:, :90, 40:120] = np.arange(16, 176)[:, None, None]
+    pictures = Look(frames=4, width_px=20, height_px=10).take(
+        ClipFrames(frames, ContentBox(40, 0, 80, 90), 10)
+    )
+    assert (pictures.shape, pictures.dtype) == ((4, 3, 10, 20), np.uint8)
+    assert pictures[:, 0, 5, 10].tolist() == [round(place * 255 / 219) for place in (20, 60, 100, 140)]
+    assert np.ptp(pictures, axis=(2, 3)).max() == 0
+    short = Look(frames=4).take(ClipFrames(frames[:1], ContentBox(0, 0, 160, 90), 10))
+    assert short.shape == (4, 3, 90, 160)
