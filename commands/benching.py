@@ -99,6 +99,31 @@ def bench_ledger(
     screen.say(f"{found.commits:,} commits: resumed in {found.resume.seconds:.1f} s")
 
 
+def bench_quality(
+    videos: Annotated[Path, typer.Argument(help="A folder of gameplay, one source each.")] = Path(
+        "examples/gameplay"
+    ),
+    pieces: Annotated[int, typer.Option(min=4, help="Clips of each video; half of them are spoilt.")] = 32,
+    epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 12,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """How well the classifier tells gameplay from planted distractors, by source video."""
+    from bench.quality import bench_quality as run
+    from pipeline.engine.choose import open_engine
+
+    with open_engine(1) as engine, screen.progress() as progress:
+        found = run(videos, pieces, epochs, seed, engine, progress)
+    if as_json:
+        screen.print_json(asdict(found))
+        return
+    screen.print_counts("clips", found.kinds)
+    for title, auc in (("AUC", found.auc), ("AUC with labels shuffled", found.shuffled)):
+        rows = {name: f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})" for name, area in auc.items()}
+        screen.print_rows(f"{title}, cross-validated by video, with 95% intervals", rows)
+    screen.say(f"{sum(found.kinds.values())} clips of {found.videos} videos; labels are what was planted")
+
+
 def _print_costs(result: dict[str, Any]) -> None:
     floor = result["ratios"]["one ffmpeg"]
     rows = {"genieset": result["measured"], "one ffmpeg": result["floor"]} | result["peers"]

@@ -274,20 +274,11 @@ def _clips(store: Store) -> tuple[Clips, Books]:
 
 def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:
     """What the cheap scorers have measured: clip -> score -> value."""
-    from filters.base import score_names
     from pipeline.build import books_of, read_config
-    from pipeline.ingest import score_name
+    from pipeline.measure import read_scores
 
     config = read_config(store)
-    found: dict[str, dict[str, float]] = {}
-    for entry in books_of(config, store).ingested():
-        for scorer in config.scorers:
-            name = score_name(scorer, entry.pack)
-            if not store.exists(name):
-                raise UserError(f"{store.path(name)}: is missing; `genieset ingest` measures it")
-            for row in store.read_table(name).to_pylist():
-                found.setdefault(row["key"], {}).update({score: row[score] for score in score_names(scorer)})
-    return found
+    return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], config.scorers)
 
 
 def _target(settings: TrainSettings) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
-from filters.base import scorer_folder
+from filters.base import score_names, scorer_folder
 from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
 from pipeline.ingest import MeasureUnit, measure_pack, score_name
 from pipeline.ledger import Ingested
@@ -44,3 +45,19 @@ def measure_missing(
             raise RuntimeError(f"measuring {unit.pack} with {', '.join(unit.scorers)}: {outcome}")
         progress.step("measure", number, len(units), unit.pack)
     return len(units)
+
+
+def read_scores(store: Store, packs: Iterable[str], scorers: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Clip -> score -> value, of all clips of these packs.
+
+    Raises:
+        UserError: a pack was not measured by one of the scorers.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for pack, scorer in product(packs, scorers):
+        name = score_name(scorer, pack)
+        if not store.exists(name):
+            raise UserError(f"{store.path(name)}: is missing; `genieset ingest` measures it")
+        for row in store.read_table(name).to_pylist():
+            found.setdefault(row["key"], {}).update({score: row[score] for score in score_names(scorer)})
+    return found
