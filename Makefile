@@ -38,6 +38,8 @@ bench: $(READY)  ## the benchmarks of the README, one after the other; takes an 
 	$(BIN)/genieset bench cut --hours 10
 	$(BIN)/genieset bench engine
 	$(BIN)/genieset bench ledger
+	$(BIN)/genieset bench duplicates
+	$(BIN)/genieset bench duplicates --clips 1000000
 
 .PHONY: check
 check: $(READY)  ## format, lint and types only

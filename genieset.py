@@ -48,6 +48,7 @@ bench_app.command("cut")(benching.bench_cut)
 bench_app.command("engine")(benching.bench_engine)
 bench_app.command("ledger")(benching.bench_ledger)
 bench_app.command("quality")(benching.bench_quality)
+bench_app.command("duplicates")(benching.bench_duplicates)
 app.add_typer(bench_app, name="bench")
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands import screen
 from commands.arguments import Json
 from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.duplicates import Scale
 
 
 def bench_cut(
@@ -122,6 +125,69 @@ def bench_quality(
         rows = {name: f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})" for name, area in auc.items()}
         screen.print_rows(f"{title}, cross-validated by video, with 95% intervals", rows)
     screen.say(f"{sum(found.kinds.values())} clips of {found.videos} videos; labels are what was planted")
+
+
+def bench_duplicates(
+    videos: Annotated[Path, typer.Option(help="A folder of videos of which copies are made.")] = Path(
+        "examples/gameplay"
+    ),
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Measure among so many synthetic clips instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How well copies of footage are found, and what that takes among many clips."""
+    from bench.duplicates import measure_planted, measure_scale
+
+    if clips:
+        scale = measure_scale(clips)
+        if as_json:
+            screen.print_json(asdict(scale))
+        else:
+            _print_scale(scale)
+        return
+    if not videos.is_dir():
+        raise UserError(f"--videos {videos}: no such folder")
+    with screen.progress() as progress:
+        planted = measure_planted(videos, progress.note)
+    if as_json:
+        screen.print_json(asdict(planted))
+        return
+    screen.print_columns(
+        f"copies of {planted.videos} videos, {planted.originals} clips",
+        ("found", "of those that move", "pairs", "false"),
+        {
+            name: (
+                f"{kind.found} of {kind.clips}",
+                f"{kind.moving_found} of {kind.moving}",
+                f"{kind.pairs}",
+                f"{kind.false_pairs}",
+            )
+            for name, kind in planted.kinds.items()
+        },
+    )
+    promised = [kind for kind in planted.kinds.values() if not kind.reported_only]
+    found, moving, false = (
+        sum(getattr(kind, name) for kind in promised) for name in ("moving_found", "moving", "false_pairs")
+    )
+    screen.say(
+        f"{found} of {moving} copied clips in which something moves are found, {false} pairs are false; "
+        f"a fingerprint takes {planted.cpu_ms:.1f} ms"
+    )
+
+
+def _print_scale(scale: Scale) -> None:
+    rows = {
+        "seconds": f"{scale.seconds:.0f}",
+        "fingerprints": f"{scale.fingerprint_bytes / 1e6:,.0f} MB",
+        "memory above them": f"{scale.peak_bytes / 1e6:,.0f} MB",
+        "bands sorted": f"{scale.entries:,}",
+        "pairs proposed": f"{scale.candidates:,}",
+        "pairs found": f"{scale.pairs:,}",
+        "of them false": f"{scale.false_pairs:,}",
+    }
+    screen.print_rows(f"{scale.clips:,} clips", rows, right=True)
+    screen.say(f"{scale.found:,} of {scale.planted:,} planted pairs are found in {scale.seconds:.0f} s")
 
 
 def _print_costs(result: dict[str, Any]) -> None:
