@@ -24,8 +24,15 @@ setup: $(READY)  ## build .venv/ with everything pinned in constraints.txt
 demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trained tokenizer
 	$(BIN)/python -m examples.demo
 
+.PHONY: browser
+browser:  ## Chromium, for the tests of the labelling page; by apt, where it may and where there is none
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { SUDO=; [ "$$(id -u)" = 0 ] || SUDO='sudo -n'; \
+	       $$SUDO apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get -qq -y --no-install-recommends install chromium >/dev/null; } \
+	  || { echo "no chromium, and apt may not install it here: the tests of the labelling page are left out"; [ -z "$$CI" ]; }
+
 .PHONY: test
-test: check  ## format, lint, types and tests: what CI runs
+test: check browser  ## format, lint, types and tests: what CI runs
 	$(BIN)/python -m pytest
 
 .PHONY: soak

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shards", "filters", "pipeline", "trainer_bridge", "bench", "commands")
+ROOMS = ("shards", "filters", "pipeline", "trainer_bridge", "labelling", "bench", "commands")
 
 MAY_IMPORT = {
     "shards": set(),
     "filters": {"shards"},
     "pipeline": {"filters", "shards"},
     "trainer_bridge": {"shards"},
+    "labelling": {"shards", "filters", "pipeline"},
     "bench": {"shards", "filters", "pipeline", "trainer_bridge"},
-    "commands": {"shards", "filters", "pipeline", "trainer_bridge", "bench"},
+    "commands": {"shards", "filters", "pipeline", "trainer_bridge", "labelling", "bench"},
 }
 RAY_AT = {
     "pipeline/engine/on_ray.py",

@@ -264,7 +264,7 @@ def test_weights_of_another_model_do_not_fit(trained: Trained, tmp_path: Path) -
     weights = save(tensors)
     card = Card(**trained.card.model_dump() | {"weights": hashlib.sha256(weights).hexdigest()})
     other = tmp_path / save_classifier(Store(tmp_path), card, weights)
-    with pytest.raises(UserError, match="model.safetensors does not fit its card"):
+    with pytest.raises(UserError, match=r"model\.safetensors does not fit its card"):
         load_classifier(str(other))
 
 
