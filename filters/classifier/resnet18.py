@@ -7,6 +7,7 @@ clip is that of the mean logit of some of its frames, drawn anew each time.
 from __future__ import annotations
 
 import copy
+import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,20 @@ def _augmentation(look: Look) -> Any:
             v2.RandomHorizontalFlip(),
             v2.RandomCrop((look.height_px, look.width_px), padding=[across, down], padding_mode="edge"),
             v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT),
-            v2.RandomApply([v2.JPEG(_JPEG_QUALITY)], p=_JPEG_SHARE),
+            v2.RandomApply([v2.Lambda(_encoded_again)], p=_JPEG_SHARE),
         ]
     )
+
+
+def _encoded_again(pictures: Tensor) -> Tensor:
+    """The pictures, `[F, 3, H, W]` uint8, with the noise of a JPEG's blocks in them."""
+    import torch
+    from PIL import Image
+
+    quality = int(torch.randint(*_JPEG_QUALITY, ()))
+    noisy = []
+    for picture in pictures:
+        file = io.BytesIO()
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "JPEG", quality=quality)
+        noisy.append(np.asarray(Image.open(file)))
+    return torch.from_numpy(np.stack(noisy)).permute(0, 3, 1, 2)
