@@ -54,3 +54,41 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., str]:
+    """Save a classifier that has learned nothing in a folder: untrained(folder, rule) -> its id."""
+
+    def save(folder: Path, rule: object = None) -> str:
+        # Not at import time: most tests need no torch.
+        import torch
+
+        from filters.classifier.artifact import CLASSIFIER_VERSION, Card, save_classifier, weights_bytes
+        from filters.classifier.backbones import build_model
+        from filters.classifier.look import Look
+        from shards.store import Store
+
+        torch.manual_seed(0)
+        weights = weights_bytes(build_model("resnet18", {}))
+        card = Card(
+            version=CLASSIFIER_VERSION,
+            weights=hashlib.sha256(weights).hexdigest(),
+            backbone="resnet18",
+            shape={},
+            look=Look(frames=2, width_px=40, height_px=24),
+            temperature=1.0,
+            rule=rule,
+            metrics={},
+            reliability=[],
+            labels="",
+            counts={},
+            train=[],
+            validation=[],
+            folds=3,
+            settings={},
+            libraries={},
+        )
+        return save_classifier(Store(folder), card, weights)
+
+    return save

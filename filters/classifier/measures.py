@@ -77,14 +77,11 @@ def area_under_roc(told: Predictions, seed: int = 0) -> Measured:
     from sklearn.metrics import roc_auc_score
 
     decided, good = told.decided, told.good
-
-    def area(weights: Floats) -> float:
-        of = decided & (weights > 0)
-        if len(set(good[of].tolist())) < 2:
-            return float("nan")
-        return float(roc_auc_score(good[of], told.quality[of], sample_weight=weights[of]))
-
-    return by_video(area, told.videos, seed)
+    found = by_video(_area_of_draw(told.quality, decided & good, decided & ~good), told.videos, seed)
+    if found.value is None:
+        return found
+    value = _rounded(float(roc_auc_score(good[decided], told.quality[decided])))
+    return found.model_copy(update={"value": value})
 
 
 def precision(told: Predictions, kept: Mask, seed: int = 0) -> Measured:
@@ -144,6 +141,24 @@ def by_video(statistic: Callable[[Floats], float], videos: npt.NDArray[np.str_],
         return Measured(value=_rounded(value), low=None, high=None)
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Measured(value=_rounded(value), low=_rounded(low), high=_rounded(high))
+
+
+def _area_of_draw(quality: Floats, good: Mask, bad: Mask) -> Callable[[Floats], float]:
+    """The area under the ROC of weighted clips, as the share of pairs in order (Mann & Whitney 1947).
+
+    It is what scikit-learn's is, and a hundredth of its time: the clips are sorted once for all draws.
+    """
+    values, place = np.unique(quality, return_inverse=True)
+
+    def area(weights: Floats) -> float:
+        of_good, of_bad = (np.bincount(place[of], weights[of], len(values)) for of in (good, bad))
+        pairs = of_good.sum() * of_bad.sum()
+        if not pairs:
+            return float("nan")
+        below = np.cumsum(of_bad) - of_bad / 2  # ties count by half
+        return float(of_good @ below / pairs)
+
+    return area
 
 
 def _rounded(value: float) -> float:

@@ -7,6 +7,7 @@ clip is that of the mean logit of some of its frames, drawn anew each time.
 from __future__ import annotations
 
 import copy
+import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _TRAIN_FRAMES = 4
 _PICTURES_AT_ONCE = 64
+_STATISTICS_PICTURES = 512
 
 # What may differ between two pictures of the same play: the side it goes to, a few pixels, the light, and
 # how often it was encoded.
@@ -83,6 +85,7 @@ class ResNet18(Backbone):
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
+                self._learn_statistics(model, seen, train)
                 told = torch.from_numpy(self.logits(model, seen[validation]).mean(axis=1))
                 weights = torch.from_numpy(_balance(good, validation))[validation]
                 found = float(loss_of(told.float(), targets[validation], weights))
@@ -126,6 +129,18 @@ class ResNet18(Backbone):
             model.load_state_dict(state, strict=False)
         return model
 
+    def _learn_statistics(self, model: nn.Module, seen: Seen, train: npt.NDArray[np.intp]) -> None:
+        """Give batch norm the statistics of the weights as they are now (Wu & Johnson 2021, section 3).
+
+        Its running means lag behind, by more than all there is to learn where the labels are few.
+        """
+        import torch
+        from torch.optim.swa_utils import update_bn
+
+        some = train[:: -(-len(train) * seen.shape[1] // _STATISTICS_PICTURES)]
+        parts = torch.split(torch.from_numpy(seen[some]).flatten(0, 1), _PICTURES_AT_ONCE)
+        update_bn((self.look.normalise(part.to(self._settings.device)) for part in parts), model)
+
     def _train_logits(self, model: nn.Module, seen: Seen, chosen: Tensor) -> Tensor:
         """The mean logits of some frames of the chosen clips, each clip changed in its own way."""
         import torch
@@ -165,6 +180,20 @@ def _augmentation(look: Look) -> Any:
             v2.RandomHorizontalFlip(),
             v2.RandomCrop((look.height_px, look.width_px), padding=[across, down], padding_mode="edge"),
             v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT),
-            v2.RandomApply([v2.JPEG(_JPEG_QUALITY)], p=_JPEG_SHARE),
+            v2.RandomApply([v2.Lambda(_encoded_again)], p=_JPEG_SHARE),
         ]
     )
+
+
+def _encoded_again(pictures: Tensor) -> Tensor:
+    """The pictures, `[F, 3, H, W]` uint8, with the noise of a JPEG's blocks in them."""
+    import torch
+    from PIL import Image
+
+    quality = int(torch.randint(*_JPEG_QUALITY, ()))
+    noisy = []
+    for picture in pictures:
+        file = io.BytesIO()
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "JPEG", quality=quality)
+        noisy.append(np.asarray(Image.open(file)))
+    return torch.from_numpy(np.stack(noisy)).permute(0, 3, 1, 2)

@@ -92,10 +92,15 @@ def test_help_loads_nothing_heavy() -> None:
         "shards.verify",
         "shards.index",
         "filters.motion",
+        "filters.quality",
+        "filters.classifier.train",
+        "filters.classifier.compare",
+        "filters.classifier.resnet18",
+        "filters.classifier.open_clip_probe",
         "pipeline.build",
         "pipeline.ingest",
         "trainer_bridge",
     ],
 )
 def test_torch_is_never_loaded_by_importing(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"torch", "ray", "decord", "yt_dlp"}
+    assert not loaded_after(f"import {module}") & {"torch", "sklearn", "open_clip", "ray", "decord", "yt_dlp"}

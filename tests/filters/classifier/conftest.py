@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from filters.classifier.artifact import CLASSIFIER_VERSION, Card, save_classifier, weights_bytes
-from filters.classifier.backbones import build_model
 from filters.classifier.clips import Clips
-from filters.classifier.decide import Rule
-from filters.classifier.look import Look
 from shards.codec import Frames, encode_clip
 from shards.index import ClipTarWriter, index_name
 from shards.keys import clip_key
@@ -24,17 +19,6 @@ from shards.records import Clip, ContentBox
 from shards.store import Store
 
 CLIP_FRAMES = 16
-
-
-class Quiet:
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        assert 0 < done <= total, (stage, what)
-        self.steps.append(stage)
-
-    def note(self, message: str) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +49,7 @@ def picture(rng: np.random.Generator, *, good: bool) -> Frames:
     rows, columns = np.mgrid[:90, :160]
     start, row = rng.integers(30, 130), rng.integers(25, 65)
     for number, frame in enumerate(frames):
-        disc = (columns - start - number) ** 2 + (rows - row) ** 2 < 20**2
+        disc = (columns - start - number) ** 2 + (rows - row) ** 2 < 30**2
         frame[:90][disc] = 220 if good else 30
     return frames
 
@@ -92,13 +76,13 @@ def write_pack(store: Store, video_id: str, clips: list[Frames]) -> str:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """Eight videos of six clips, good and bad in each."""
+    """Eight videos of four clips, good and bad in each."""
     store = Store(tmp_path_factory.mktemp("small"))
     rng = np.random.default_rng(0)
     packs, good = {}, {}
     for number in range(8):
         video_id = f"file-{number}"
-        kinds = [(number + place) % 2 == 0 for place in range(6)]
+        kinds = [(number + place) % 2 == 0 for place in range(4)]
         packs[video_id] = write_pack(store, video_id, [picture(rng, good=kind) for kind in kinds])
         good |= {clip_key(video_id, place * CLIP_FRAMES): kind for place, kind in enumerate(kinds)}
     return Small(store, packs, good)
@@ -125,28 +109,3 @@ def write_labels(tmp_path: Path) -> WriteLabels:
 def labels(small: Small, write_labels: WriteLabels) -> Path:
     """What is true of the small dataset."""
     return write_labels([{"key": key, "label": 5 if good else 1} for key, good in small.good.items()])
-
-
-def untrained(store: Store, rule: Rule | None = None, seed: int = 0) -> str:
-    """Save a ResNet18 that has learned nothing; returns its folder."""
-    torch.manual_seed(seed)
-    weights = weights_bytes(build_model("resnet18", {}))
-    card = Card(
-        version=CLASSIFIER_VERSION,
-        weights=hashlib.sha256(weights).hexdigest(),
-        backbone="resnet18",
-        shape={},
-        look=Look(frames=2, width_px=40, height_px=24),
-        temperature=1.0,
-        rule=rule,
-        metrics={},
-        reliability=[],
-        labels="",
-        counts={},
-        train=[],
-        validation=[],
-        folds=3,
-        settings={},
-        libraries={},
-    )
-    return str(store.path(save_classifier(store, card, weights)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from filters.base import ClipFrames
 from filters.classifier import calibrate
@@ -15,7 +16,14 @@ from filters.classifier.compare import shuffle_labels
 from filters.classifier.decide import rule_for_precision, rule_for_share
 from filters.classifier.folds import make_folds
 from filters.classifier.look import Look, to_rgb
-from filters.classifier.measures import Predictions, area_under_roc, precision, recall, reliability
+from filters.classifier.measures import (
+    Predictions,
+    _area_of_draw,
+    area_under_roc,
+    precision,
+    recall,
+    reliability,
+)
 from filters.labels import Labelled
 from shards.keys import clip_key
 from shards.records import ContentBox
@@ -148,6 +156,14 @@ def test_intervals_hold_the_truth_and_are_wider_than_clips_alone_would_have_it()
         assert found.low <= found.value <= found.high
     assert few.high - few.low > many.high - many.low  # type: ignore[operator]
     assert few.low <= many.value <= few.high  # type: ignore[operator]
+
+
+def test_the_area_of_a_draw_is_scikit_learn_s() -> None:
+    rng = np.random.default_rng(0)
+    quality, good = rng.integers(0, 9, 200) / 8, rng.random(200) < 0.4
+    weights = rng.integers(0, 4, 200).astype(float)
+    theirs = roc_auc_score(good, quality, sample_weight=weights)
+    assert _area_of_draw(quality, good, ~good)(weights) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_what_is_not_defined_has_no_value() -> None:

@@ -60,7 +60,7 @@ def trained(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
     rows = [{"key": key, "label": 5 if good else 1} for key, good in small.good.items()]
-    usual = {"labeller": "ann", "at": "2026-01-02"}
+    usual = {"labeller": "ann", "at": "2026-01-02T03:04:05Z"}
     path.write_text("\n".join(json.dumps(usual | row) for row in rows))
     return train(small.clips, read_labels(path), RESNET, Quiet())
 
@@ -76,17 +76,18 @@ def test_it_learns_an_easy_difference_and_its_rule_meets_the_target(trained: Tra
     assert precision.value >= 0.9
     assert card.rule is not None
     assert card.rule.target == "precision 0.9"
-    assert card.counts == {"1": 24, "2": 0, "3": 0, "4": 0, "5": 24}
+    assert card.counts == {"1": 16, "2": 0, "3": 0, "4": 0, "5": 16}
     assert not set(card.train) & set(card.validation)
     assert {*card.train, *card.validation} == set(hash_videos([f"file-{n}" for n in range(8)]))
 
 
 def test_the_same_labels_make_the_same_classifier(trained: Trained, small: Any, labels: Path) -> None:
-    again = train(small.clips, read_labels(labels), RESNET, Quiet())
+    short = RESNET.model_copy(update={"epochs": 2})
+    once, again = (train(small.clips, read_labels(labels), short, Quiet()) for _ in range(2))
     assert again.card.labels == trained.card.labels
-    assert again.card == trained.card
-    assert again.card.id == trained.card.id
-    assert again.weights == trained.weights
+    assert again.card == once.card
+    assert again.card.id == once.card.id != trained.card.id
+    assert again.weights == once.weights
 
 
 def test_a_card_comes_back_as_it_was_and_its_scorer_measures(
@@ -106,7 +107,7 @@ def test_a_card_comes_back_as_it_was_and_its_scorer_measures(
             scores = measure([scorer], clip)
             assert scores == measure([scorer], clip)
             right += (scores[called]["quality"] > 0.5) == small.good[placed.clip.key]
-    assert right >= 46
+    assert right >= 30
 
 
 def test_shuffled_labels_teach_nothing_and_the_scores_are_a_baseline(
@@ -114,7 +115,7 @@ def test_shuffled_labels_teach_nothing_and_the_scores_are_a_baseline(
 ) -> None:
     rng = np.random.default_rng(0)
     told = {
-        key: {"noise": float(rng.random()), "bright": good + float(rng.random())}
+        key: {"noise": float(rng.random()), "bright": 2 * good + float(rng.random())}
         for key, good in small.good.items()
     }
     found = compare(small.clips, read_labels(labels), [tiny], told, Quiet())
@@ -167,7 +168,7 @@ def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_vi
         evaluate(small.clips, read_labels(labels), classifier, {}, lambda *_: None)
     held = trained.card.model_copy(update={"train": [], "validation": hash_videos(["file-0"])})
     rows = [{"key": key, "label": 4 if good else 1} for key, good in small.good.items()]
-    rows += [{"key": key, "label": 5} for key, good in list(small.good.items())[6:12] if good]
+    rows += [{"key": key, "label": 5} for key, good in list(small.good.items())[4:8] if good]
     for row in rows[len(small.good) :]:
         row["at"] = "2027-01-01"
     found = evaluate(
@@ -177,8 +178,8 @@ def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_vi
         dict.fromkeys(small.packs, "files"),
         lambda *_: None,
     )
-    assert (found.clips, found.videos, found.left_out, found.left_out_videos) == (42, 7, 6, 1)
-    assert {label: group.clips for label, group in found.by_label.items()} == {"1": 21, "4": 18, "5": 3}
+    assert (found.clips, found.videos, found.left_out, found.left_out_videos) == (28, 7, 4, 1)
+    assert {label: group.clips for label, group in found.by_label.items()} == {"1": 14, "4": 12, "5": 2}
     assert found.by_label["1"].kept <= 3
     assert found.by_label["4"].share.value is not None
     assert found.by_source.keys() == {"files"}

@@ -1,0 +1,177 @@
+"""The classifier in a build: named in the config, measured with the rest, and the rule of its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filters.classifier.decide import Rule
+from pipeline.build import build, curate
+from pipeline.classifier import resolve_rules
+from pipeline.config import BuildConfig, load_config
+from pipeline.engine.child import OneChild
+from pipeline.status import read_status
+from shards.errors import SettingError, UserError
+from shards.store import Store
+
+WriteConfig = Callable[..., Path]
+
+
+class Quiet:
+    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+Untrained = Callable[..., str]
+EVERY = Rule(quality=0.0, confidence=0.0, target="all")
+NONE = Rule(quality=1.0, confidence=1.0, target="none")
+
+
+@pytest.fixture
+def config(moving: Path, write_config: WriteConfig) -> Path:
+    return write_config([{"kind": "files", "path": str(moving)}], curate={"rules": {"quality": "classifier"}})
+
+
+def genieset(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "genieset", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+
+
+def test_a_build_measures_quality_and_keeps_by_the_rule_of_the_card(
+    config: Path, tmp_path: Path, untrained: Untrained
+) -> None:
+    chosen = untrained(tmp_path / "dataset" / "classifiers", EVERY)
+    settings = load_config(config, [f"classifier={chosen}"])
+    built = build(settings, OneChild(), Quiet())
+    assert built.funnel.kept == 2
+    scores = list((tmp_path / "dataset" / "scores" / f"quality-{chosen}").iterdir())
+    assert len(scores) == 1
+    table = curate(settings).clips
+    assert {"motion", "cuts", "quality", "quality_confidence"} <= set(table.column_names)
+    assert all(0 <= value <= 1 for value in table["quality"].to_pylist())
+
+    # From elsewhere it is the same classifier, measured already, and the same recipe.
+    shutil.copytree(tmp_path / "dataset" / "classifiers", tmp_path / "elsewhere")
+    moved = load_config(config, [f"classifier={tmp_path / 'elsewhere' / chosen}"])
+    assert moved.recipe == settings.recipe
+    assert moved.recipe["classifier"] == chosen
+    before = scores[0].stat().st_mtime_ns
+    assert build(moved, OneChild(), Quiet()).version.number == built.version.number
+    assert scores[0].stat().st_mtime_ns == before
+
+
+def test_another_classifier_measures_from_packs_and_decides_anew(
+    config: Path, tmp_path: Path, untrained: Untrained
+) -> None:
+    plain = load_config(config, ["curate.rules={}"])
+    assert "classifier" not in plain.recipe
+    build(plain, OneChild(), Quiet())
+    other = untrained(tmp_path / "models", NONE)
+    applied = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other))
+    assert applied.returncode == 0, applied.stderr
+    assert applied.stdout == f"2 clips have a quality in scores/quality-{other}; 1 packs were measured now\n"
+    again = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other), "--json")
+    assert json.loads(again.stdout)["packs_measured"] == 0
+    decided = curate(load_config(config, [f"classifier={tmp_path / 'models' / other}"]))
+    assert decided.clips["decision"].to_pylist() == ["dropped:quality"] * 2
+    assert read_status(Store(plain.dataset)).balanced
+
+
+def settings_with(tmp_path: Path, **keys: Any) -> BuildConfig:
+    sources = [{"kind": "files", "path": str(tmp_path)}]
+    return BuildConfig.model_validate({"dataset": str(tmp_path), "sources": sources, **keys})
+
+
+RULES = {"rules": {"moving": "motion > 0", "good": "classifier"}}
+
+
+def test_the_rule_is_the_card_s_and_stands_where_it_stood(tmp_path: Path, untrained: Untrained) -> None:
+    chosen = untrained(tmp_path / "classifiers", Rule(quality=0.71, confidence=0.4, target="precision 0.9"))
+    found = resolve_rules(settings_with(tmp_path, classifier=chosen, curate=RULES))
+    assert list(found.items()) == [
+        ("moving", "motion > 0"),
+        ("good", "quality >= 0.71 AND quality_confidence >= 0.4"),
+    ]
+
+
+def test_what_is_wrong_with_the_classifier_names_its_key(tmp_path: Path, untrained: Untrained) -> None:
+    with pytest.raises(
+        SettingError, match=r"curate\.rules\.good: is `classifier`, and no classifier is named"
+    ):
+        resolve_rules(settings_with(tmp_path, curate=RULES))
+    with pytest.raises(
+        SettingError, match=r"classifier: classifier .*/classifiers/0123456789ab: there is none"
+    ):
+        resolve_rules(settings_with(tmp_path, classifier="0123456789ab", curate=RULES))
+    without = untrained(tmp_path / "classifiers", None)
+    with pytest.raises(SettingError, match=r"curate\.rules\.good: the classifier has no rule"):
+        resolve_rules(settings_with(tmp_path, classifier=without, curate=RULES))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("classifier=models/mine", "classifier: 'models/mine' is no classifier; give its id, 12 of"),
+        (
+            "scorers=[quality]",
+            "scorers: 'quality' needs a trained classifier; name it with the key classifier",
+        ),
+        ("classifer=x", "classifer: no such key; did you mean classifier"),
+    ],
+)
+def test_a_wrong_key_is_one_line(config: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(config, [override])
+
+
+def test_a_build_stops_before_any_work_when_the_classifier_is_not_there(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="there is none; `genieset classifier train` makes one"):
+        build(load_config(config, ["classifier=0123456789ab"]), OneChild(), Quiet())
+    assert not list((tmp_path / "dataset").glob("packs/*"))
+
+
+def test_from_videos_and_labels_to_a_dataset_of_good_clips(
+    make_video: Any, write_config: WriteConfig, tmp_path: Path
+) -> None:
+    """The whole way by the command: build, label, compare, train, test, apply, build again."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(6):
+        source = f"{'testsrc2=' if number % 2 else 'color=blue:'}size=64x36:rate=10:duration={64 + number}"
+        shutil.copy(make_video(f"v{number}.mp4", source, vf=f"hue=h={7 * number}"), folder)
+    path = write_config([{"kind": "files", "path": str(folder)}])
+    dataset = str(tmp_path / "dataset")
+    assert genieset("build", str(path)).returncode == 0
+    clips = curate(load_config(path)).clips
+    rows = [
+        {"key": key, "label": 5 if motion > 0.0001 else 1, "labeller": "me", "at": "2026-05-06"}
+        for key, motion in zip(clips["key"].to_pylist(), clips["motion"].to_pylist(), strict=True)
+    ]
+    assert [row["label"] for row in rows].count(5) == 12
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("\n".join(map(json.dumps, rows)))
+    small = ["--labels", str(labels), "--frames", "1", "--folds", "3", "--epochs", "6"]
+    compared = genieset("classifier", "compare", dataset, *small, "--json")
+    assert compared.returncode == 0, compared.stderr
+    assert json.loads(compared.stdout)["auc"]["scores"]["value"] == 1.0
+    trained = genieset("classifier", "train", dataset, *small, "--json")
+    assert trained.returncode == 0, trained.stderr
+    told = json.loads(trained.stdout)
+    assert told["folder"] == f"{dataset}/classifiers/{told['id']}"
+    refused = genieset("classifier", "eval", dataset, told["id"], "--labels", str(labels))
+    assert refused.returncode == 2
+    assert "all labels are of videos that the classifier was trained on; label others, or" in refused.stderr
+    tested = genieset("classifier", "eval", dataset, told["id"], "--labels", str(labels), "--all")
+    assert tested.returncode == 0, tested.stderr
+    assert tested.stdout.splitlines()[-1].startswith("24 clips of 6 videos: AUC 1.000")
+    rules = ["--set", f"classifier={told['id']}", "--set", "curate.rules={quality: classifier}"]
+    assert genieset("build", str(path), *rules).returncode == 0
+    assert read_status(Store(dataset)).clips == {"dropped:quality": 12, "kept": 12}
