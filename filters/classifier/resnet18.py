@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TRAIN_FRAMES = 4
 _PICTURES_AT_ONCE = 64
+_STATISTICS_PICTURES = 512
 
 # What may differ between two pictures of the same play: the side it goes to, a few pixels, the light, and
 # how often it was encoded.
@@ -84,6 +85,7 @@ class ResNet18(Backbone):
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
+                self._learn_statistics(model, seen, train)
                 told = torch.from_numpy(self.logits(model, seen[validation]).mean(axis=1))
                 weights = torch.from_numpy(_balance(good, validation))[validation]
                 found = float(loss_of(told.float(), targets[validation], weights))
@@ -126,6 +128,18 @@ class ResNet18(Backbone):
                 )
             model.load_state_dict(state, strict=False)
         return model
+
+    def _learn_statistics(self, model: nn.Module, seen: Seen, train: npt.NDArray[np.intp]) -> None:
+        """Give batch norm the statistics of the weights as they are now (Wu & Johnson 2021, section 3).
+
+        Its running means lag behind, by more than all there is to learn where the labels are few.
+        """
+        import torch
+        from torch.optim.swa_utils import update_bn
+
+        some = train[:: -(-len(train) * seen.shape[1] // _STATISTICS_PICTURES)]
+        parts = torch.split(torch.from_numpy(seen[some]).flatten(0, 1), _PICTURES_AT_ONCE)
+        update_bn((self.look.normalise(part.to(self._settings.device)) for part in parts), model)
 
     def _train_logits(self, model: nn.Module, seen: Seen, chosen: Tensor) -> Tensor:
         """The mean logits of some frames of the chosen clips, each clip changed in its own way."""
