@@ -31,6 +31,7 @@ Device = Annotated[str, typer.Option(help="Where it is computed: cpu, cuda, cuda
 Frames = Annotated[int, typer.Option(min=1, help="How many frames of a clip are looked at.")]
 Folds = Annotated[int, typer.Option(min=3, help="Into how many parts the videos are split, at most.")]
 Epochs = Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the CPU; another number, another id.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Init = Annotated[
     Path | None, typer.Option(help="A state dict that ResNet18 begins with, e.g. torchvision's.")
@@ -59,6 +60,7 @@ def train(
     folds: Folds = 5,
     epochs: Epochs = 60,
     seed: Seed = 0,
+    threads: Threads = 1,
     device: Device = "cpu",
     out: Annotated[
         str | None, typer.Option(help="The folder to put it in; the dataset's classifiers/ by default.")
@@ -84,6 +86,7 @@ def train(
         folds=folds,
         epochs=epochs,
         seed=seed,
+        threads=threads,
         device=device,
     )
     store = Store(dataset)
@@ -127,7 +130,7 @@ def evaluate(
 ) -> None:
     """Test a classifier on labels of videos that it was not trained on."""
     from filters.classifier.artifact import load_classifier
-    from filters.classifier.backbones import check_device
+    from filters.classifier.backbones import check_device, on_threads
     from filters.classifier.evaluate import evaluate as run
     from filters.labels import read_labels
     from pipeline.classifier import find_classifier
@@ -138,7 +141,8 @@ def evaluate(
     loaded = load_classifier(find_classifier(store, classifier), device)
     clips, books = _clips(store)
     sources = dict(zip(*(books.rows[name].to_pylist() for name in ("video_id", "source")), strict=True))
-    with screen.progress() as progress:
+    # As when it is applied: equal sums of equal parts.
+    with screen.progress() as progress, on_threads(1):
         found = run(
             clips,
             read_labels(labels),
@@ -178,6 +182,7 @@ def compare(
     folds: Folds = 5,
     epochs: Epochs = 60,
     seed: Seed = 0,
+    threads: Threads = 1,
     device: Device = "cpu",
     shuffled: Annotated[
         bool, typer.Option("--shuffled", help="Shuffle the labels among the videos first: AUC about 0.5.")
@@ -200,6 +205,7 @@ def compare(
             folds=folds,
             epochs=epochs,
             seed=seed,
+            threads=threads,
             device=device,
         )
         for name in names

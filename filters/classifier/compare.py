@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filters.classifier.backbones import make_backbone
+from filters.classifier.backbones import make_backbone, on_threads
 from filters.classifier.clips import Clips
 from filters.classifier.folds import make_folds
 from filters.classifier.measures import Measured, Predictions, area_under_roc
@@ -67,15 +67,9 @@ def compare(
     check_enough(labelled, where)
     folds = make_folds(labelled, first.folds, first.seed, where)
     told = {BASELINE: _by_scores(labelled, folds, scores)}
-    for settings in contenders:
-        backbone = make_backbone(settings)
-        name = backbone.name
-
-        def on_clip(done: int, total: int, name: str = name) -> None:
-            progress.step(f"{name}: look", done, total, "clips")
-
-        seen = clips.see(labelled, backbone.look, backbone.see, on_clip)
-        told[name] = cross_validate(backbone, seen, labelled, folds, settings, progress).told
+    with on_threads(first.threads):
+        for settings in contenders:
+            told |= _cross_validated(clips, labelled, folds, settings, progress)
     return Comparison(
         auc={name: area_under_roc(predictions, first.seed) for name, predictions in told.items()},
         clips=int(told[BASELINE].decided.sum()),
@@ -83,6 +77,22 @@ def compare(
         folds=int(folds.max()) + 1,
         shuffled=shuffled,
     )
+
+
+def _cross_validated(
+    clips: Clips,
+    labelled: Sequence[Labelled],
+    folds: npt.NDArray[np.intp],
+    settings: TrainSettings,
+    progress: Progress,
+) -> dict[str, Predictions]:
+    backbone = make_backbone(settings)
+
+    def on_clip(done: int, total: int) -> None:
+        progress.step(f"{backbone.name}: look", done, total, "clips")
+
+    seen = clips.see(labelled, backbone.look, backbone.see, on_clip)
+    return {backbone.name: cross_validate(backbone, seen, labelled, folds, settings, progress).told}
 
 
 def shuffle_labels(labelled: Sequence[Labelled], seed: int) -> tuple[Labelled, ...]:

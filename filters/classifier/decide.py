@@ -64,7 +64,9 @@ def rule_for_precision(told: Predictions, target: float) -> Rule | None:
                 best = (float(recall), -least, float(threshold))
     if best is None:
         return None
-    return Rule(quality=best[2], confidence=-best[1], target=f"precision {target:g}")
+    least, threshold = -best[1], best[2]
+    sure = told.quality[decided & (told.confidence >= least)]
+    return Rule(quality=_between(sure, threshold), confidence=least, target=f"precision {target:g}")
 
 
 def rule_for_share(told: Predictions, target: float) -> Rule | None:
@@ -76,7 +78,8 @@ def rule_for_share(told: Predictions, target: float) -> Rule | None:
     for least in CONFIDENCES:
         scores = np.where(told.confidence >= least, _in_text(told.quality), -1.0)
         for threshold in np.unique(scores[scores >= 0]):
-            rule = Rule(quality=float(threshold), confidence=least, target=f"share {target:g}")
+            between = _between(told.quality[told.confidence >= least], float(threshold))
+            rule = Rule(quality=between, confidence=least, target=f"share {target:g}")
             kept = rule.keeps(told)
             if kept.mean() <= target:
                 of = kept & told.decided
@@ -88,6 +91,13 @@ def rule_for_share(told: Predictions, target: float) -> Rule | None:
     most = max(share for share, *_ in rules)
     near = [entry for entry in rules if entry[0] >= _NEAR_SHARE * most]
     return max(near, key=lambda entry: (entry[1], entry[0], entry[2]))[3]
+
+
+def _between(quality: Floats, threshold: float) -> float:
+    """The middle between a threshold and the next clip below it: it decides the same with most to spare."""
+    below = float(np.max(quality[quality < threshold], initial=0.0))
+    middle = float(np.ceil((below + threshold) / 2 * _STEPS) / _STEPS)
+    return min(middle, threshold)
 
 
 def _in_text(quality: Floats) -> Floats:

@@ -28,6 +28,8 @@ class TrainSettings(Block):
         folds: into which the videos are split, at most; fewer where the labels are of few videos.
         target_precision: the share of good clips among those that the rule keeps.
         keep_share: instead: the share of the labelled clips that the rule keeps.
+        threads: of torch on the CPU. It is part of the settings, since sums of other parts are other sums,
+            and threads that wait for each other on a busy machine take many times as long.
         device: `cpu`, `cuda` or `cuda:1`...
     """
 
@@ -46,4 +48,5 @@ class TrainSettings(Block):
     seed: NonNegativeInt = 0
     target_precision: Share = 0.9
     keep_share: Share | None = None
+    threads: PositiveInt = 1
     device: str = "cpu"

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from filters.classifier import calibrate
 from filters.classifier.artifact import CLASSIFIER_VERSION, Card, weights_bytes
-from filters.classifier.backbones import Backbone, Seen, make_backbone
+from filters.classifier.backbones import Backbone, Seen, make_backbone, on_threads
 from filters.classifier.clips import Clips
 from filters.classifier.decide import Rule, rule_for_precision, rule_for_share
 from filters.classifier.folds import hash_videos, make_folds
@@ -97,6 +97,18 @@ def train(clips: Clips, labels: LabelFile, settings: TrainSettings, progress: Pr
     labelled = label_clips(labels, clips.keys_of)
     check_enough(labelled, str(labels.path))
     folds = make_folds(labelled, settings.folds, settings.seed, str(labels.path))
+    with on_threads(settings.threads):
+        return _train(clips, labels, labelled, folds, settings, progress)
+
+
+def _train(
+    clips: Clips,
+    labels: LabelFile,
+    labelled: Sequence[Labelled],
+    folds: npt.NDArray[np.intp],
+    settings: TrainSettings,
+    progress: Progress,
+) -> Trained:
     backbone = make_backbone(settings)
     seen = clips.see(
         labelled, backbone.look, backbone.see, lambda done, total: progress.step("look", done, total, "clips")

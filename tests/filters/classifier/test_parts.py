@@ -133,6 +133,18 @@ def test_a_rule_s_text_decides_as_the_rule() -> None:
     assert [passes for (passes,) in rows] == rule.keeps(told).tolist()
 
 
+def test_a_threshold_lies_between_the_clips_it_parts() -> None:
+    labelled = [Labelled(clip_key("v", n), "v", 5.0 if n > 3 else 1.0) for n in range(8)]
+    quality = np.array([0.1, 0.2, 0.1, 0.3, 0.9, 0.9, 1.0, 1.0])
+    told = Predictions(labelled, quality, np.ones(8))
+    rule = rule_for_precision(told, 0.9)
+    assert rule
+    assert (rule.quality, rule.confidence) == (0.6, 0.0)
+    by_share = rule_for_share(told, 0.5)
+    assert by_share
+    assert by_share.quality == 0.6
+
+
 def test_without_anything_to_tell_them_apart_there_is_no_rule() -> None:
     told = told_of(4, strength=0.0, good=0.3)
     assert rule_for_precision(Predictions(told.clips, np.full(400, 0.5), np.zeros(400)), 0.9) is None
