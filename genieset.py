@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import benching, building, dataset, planning, screen, training
+from commands import benching, building, dataset, labelling, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -29,6 +29,7 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    labelling.label,
 ):
     app.command()(command)
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shards", "filters", "pipeline", "trainer_bridge", "bench", "commands")
+ROOMS = ("shards", "filters", "pipeline", "labelling", "trainer_bridge", "bench", "commands")
 
 MAY_IMPORT = {
     "shards": set(),
     "filters": {"shards"},
     "pipeline": {"filters", "shards"},
+    "labelling": {"pipeline", "filters", "shards"},
     "trainer_bridge": {"shards"},
     "bench": {"shards", "filters", "pipeline", "trainer_bridge"},
-    "commands": {"shards", "filters", "pipeline", "trainer_bridge", "bench"},
+    "commands": {"shards", "filters", "pipeline", "labelling", "trainer_bridge", "bench"},
 }
 RAY_AT = {
     "pipeline/engine/on_ray.py",
@@ -93,8 +94,10 @@ def test_help_loads_nothing_heavy() -> None:
         "filters.motion",
         "pipeline.build",
         "pipeline.ingest",
+        "labelling.server",
+        "labelling.queue",
         "trainer_bridge",
     ],
 )
 def test_torch_is_never_loaded_by_importing(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"torch", "ray", "decord", "yt_dlp"}
+    assert not loaded_after(f"import {module}") & {"torch", "ray", "decord", "yt_dlp", "starlette", "uvicorn"}

@@ -1,0 +1,93 @@
+"""The command that lets people judge clips."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands import screen
+from commands.arguments import Dataset
+from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from labelling.server import Desk
+
+_PORT = 8160
+_TOKEN_BYTES = 16
+
+
+def label(
+    dataset: Dataset,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="Which clips: random, stratum:COLUMN (an equal share of each value), "
+            "near:SCORE=VALUE (the nearest first), dropped, or audit (an equal share of each decision)."
+        ),
+    ] = "random",
+    clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 200,
+    seed: Annotated[int, typer.Option(help="Another seed draws other clips.")] = 0,
+    labeller: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who labels; the page asks where it is not told.")
+    ] = None,
+    overlap: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the clips that every labeller is shown.")
+    ] = 0.1,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; other than loopback, with a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = _PORT,
+    token: Annotated[
+        str | None, typer.Option(help="What the address must hold; made up where it is needed.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Only write labels/labels.jsonl, and serve no page.")
+    ] = False,
+) -> None:
+    """Judge clips from 1 (bad) to 5 (good gameplay) on a page, with one key a clip."""
+    from labelling.answers import LABELS_FILE, Answers, export_labels
+    from labelling.answers import export as write_labels
+    from labelling.clips import ClipReader, read_catalog
+    from labelling.database import Database
+    from labelling.guard import is_loopback
+    from labelling.queue import open_queue
+    from labelling.server import Desk, labeller_name, listen, make_app, serve
+    from shards.store import Store
+
+    store = Store(dataset)
+    if export:
+        screen.say(f"{export_labels(store)} labels in {store.path(LABELS_FILE)}")
+        return
+    try:
+        name = None if labeller is None else labeller_name(labeller)
+    except ValueError as error:
+        raise UserError(f"--labeller: {error}") from None
+    if token is not None and not (token.isascii() and token.isalnum()):
+        raise UserError("--token: give letters and digits; they stand in an address")
+    if token is None and not is_loopback(host):
+        token = secrets.token_hex(_TOKEN_BYTES)
+    catalog = read_catalog(store)
+    with listen(host, port) as listener, Database(store) as database:
+        queue = open_queue(database, store, catalog, plan, clips, seed, overlap)
+        answers = Answers(database)
+        keys = queue.keys()
+        desk = Desk(queue, answers, ClipReader(store, catalog, keys), name)
+        place = f"[{host}]" if ":" in host else host
+        address = f"http://{place}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+        print(f"{len(keys)} clips to label at {address} (Ctrl-C ends it)", flush=True)
+        try:
+            serve(make_app(desk, host, token), listener)
+        except KeyboardInterrupt:
+            pass  # how one is done
+        finally:
+            screen.say(f"{write_labels(store, answers)} labels in {store.path(LABELS_FILE)}{_agreed(desk)}")
+
+
+def _agreed(desk: Desk) -> str:
+    found = desk.agreement()
+    if not found.clips:
+        return ""
+    alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}"
+    return f"; {found.clips} clips of this plan labelled more than once, agreement (alpha) {alpha}"

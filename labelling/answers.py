@@ -1,0 +1,151 @@
+"""What labellers answered: kept for good, undone at will, written out for training."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from labelling.database import DATABASE, Database
+from shards.errors import UserError
+from shards.store import Store
+
+LABELS_FILE = "labels/labels.jsonl"
+
+PAUSE_S = 120.0
+"""Whoever takes longer for a clip was away, and that time counts for no pace."""
+
+_PACE_ANSWERS = 100
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a labeller said of a clip.
+
+    Attributes:
+        id: made by the page, so that an answer sent twice is one.
+        label: 1 (bad) to 5 (good gameplay); None: skipped.
+        note: empty where nothing was noted.
+    """
+
+    id: str
+    key: str
+    labeller: str
+    label: int | None
+    note: str = ""
+
+
+class Answers:
+    """The answers of a dataset; those that were undone are kept, and counted nowhere.
+
+    What a labeller says of a clip is what they said of it last.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def give(self, plan: int, answer: Answer) -> None:
+        """Keep an answer; it is on the disk when this returns. One that is known already changes nothing.
+
+        Raises:
+            KeyError: the clip is not in the plan.
+        """
+        with self._database.transaction() as database:
+            inside = "SELECT 1 FROM planned WHERE plan = ? AND key = ?"
+            if not database.execute(inside, (plan, answer.key)).fetchone():
+                raise KeyError(answer.key)
+            database.execute(
+                "INSERT INTO answers (id, plan, key, labeller, label, note, at) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO NOTHING",
+                (answer.id, plan, answer.key, answer.labeller, answer.label, answer.note, _now()),
+            )
+
+    def undo(self, answer_id: str, labeller: str) -> str | None:
+        """Take an answer back; returns its clip, or None if this labeller gave no such answer."""
+        with self._database.transaction() as database:
+            database.execute(
+                "UPDATE answers SET undone_at = ? WHERE id = ? AND labeller = ? AND undone_at IS NULL",
+                (_now(), answer_id, labeller),
+            )
+            own = "SELECT key FROM answers WHERE id = ? AND labeller = ?"
+            row = database.execute(own, (answer_id, labeller)).fetchone()
+        return row["key"] if row else None
+
+    @property
+    def none_ever(self) -> bool:
+        """Whether nobody has answered anything yet, not even what was undone."""
+        with self._database.reading() as database:
+            return database.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None
+
+    def last(self, plan: int, labeller: str, count: int) -> list[Answer]:
+        """The newest answers of a labeller in a plan, the newest last."""
+        with self._database.reading() as database:
+            rows = database.execute(
+                "SELECT id, key, labeller, label, note FROM answers "
+                "WHERE plan = ? AND labeller = ? AND undone_at IS NULL ORDER BY number DESC LIMIT ?",
+                (plan, labeller, count),
+            ).fetchall()
+        return [Answer(**dict(row)) for row in reversed(rows)]
+
+    def pace(self, labeller: str) -> float | None:
+        """Clips an hour of a labeller's last hundred answers, pauses left out; None before the second."""
+        with self._database.reading() as database:
+            rows = database.execute(
+                "SELECT at FROM answers WHERE labeller = ? AND undone_at IS NULL "
+                "ORDER BY number DESC LIMIT ?",
+                (labeller, _PACE_ANSWERS),
+            ).fetchall()
+        return clips_an_hour([datetime.fromisoformat(row["at"]).timestamp() for row in reversed(rows)])
+
+    def labels(self) -> list[sqlite3.Row]:
+        """The standing labels as rows of key, labeller, label, at, note: one a clip and labeller, sorted.
+
+        A clip that was skipped last has none of that labeller.
+        """
+        with self._database.reading() as database:
+            return database.execute(
+                "SELECT key, labeller, label, at, note FROM answers WHERE number IN "
+                "(SELECT max(number) FROM answers WHERE undone_at IS NULL GROUP BY key, labeller) "
+                "AND label IS NOT NULL ORDER BY key, labeller"
+            ).fetchall()
+
+
+def clips_an_hour(times_s: list[float]) -> float | None:
+    """The pace of answers at these ascending times in seconds; None where there is no time between two."""
+    gaps = [after - before for before, after in pairwise(times_s)]
+    at_work = [gap for gap in gaps if 0 <= gap <= PAUSE_S]
+    return 3600 * len(at_work) / sum(at_work) if sum(at_work) > 0 else None
+
+
+def export(store: Store, answers: Answers) -> int:
+    """Write `labels/labels.jsonl`, whole or not at all; returns how many labels are in it.
+
+    Where nobody ever answered, nothing is written: the file may have been made elsewhere.
+    """
+    if answers.none_ever:
+        return 0
+    labels = answers.labels()
+    lines = []
+    for row in labels:
+        label = {name: row[name] for name in ("key", "label", "labeller", "at")}
+        lines.append(json.dumps(label | ({"note": row["note"]} if row["note"] else {})) + "\n")
+    store.put(LABELS_FILE, "".join(lines).encode())
+    return len(labels)
+
+
+def export_labels(store: Store) -> int:
+    """Write the labels of a dataset to `labels/labels.jsonl`; returns how many there are.
+
+    Raises:
+        UserError: nobody has labelled anything yet.
+    """
+    if not store.exists(DATABASE):
+        raise UserError(f"dataset {store.url}: has no labels yet; `genieset label {store.url}` makes them")
+    with Database(store) as database:
+        return export(store, Answers(database))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
