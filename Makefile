@@ -1,4 +1,5 @@
-# Everything happens in .venv/ of this checkout; nothing is installed outside of it.
+# Everything happens in .venv/ of this checkout; nothing is installed outside of it, but for the
+# browser that tests the labelling page: Debian's, where it is missing and may be installed.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,16 +25,13 @@ setup: $(READY)  ## build .venv/ with everything pinned in constraints.txt
 demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trained tokenizer
 	$(BIN)/python -m examples.demo
 
-.PHONY: browser
-browser:  ## Chromium, for the tests of the labelling page; by apt, where it may and where there is none
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-	  || { SUDO=; [ "$$(id -u)" = 0 ] || SUDO='sudo -n'; \
-	       $$SUDO apt-get -qq update && DEBIAN_FRONTEND=noninteractive $$SUDO apt-get -qq -y --no-install-recommends install chromium >/dev/null; } \
-	  || { echo "no chromium, and apt may not install it here: the tests of the labelling page are left out"; [ -z "$$CI" ]; }
-
 .PHONY: test
-test: check browser  ## format, lint, types and tests: what CI runs
+test: check chromium  ## format, lint, types and tests: what CI runs
 	$(BIN)/python -m pytest
+
+.PHONY: chromium
+chromium:
+	@sh tests/labelling/get_chromium.sh
 
 .PHONY: soak
 soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random; takes half an hour

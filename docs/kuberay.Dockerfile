@@ -10,6 +10,7 @@ COPY commands commands
 COPY shards shards
 COPY filters filters
 COPY pipeline pipeline
+COPY labelling labelling
 COPY trainer_bridge trainer_bridge
 COPY bench bench
 COPY configs configs

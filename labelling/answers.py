@@ -63,7 +63,7 @@ class Answers:
             )
 
     def undo(self, answer_id: str, labeller: str) -> str | None:
-        """Take an answer back, once or more often; returns its clip, or None if there is no such answer."""
+        """Take an answer back; returns its clip, or None if this labeller gave no such answer."""
         with self._database.transaction() as database:
             database.execute(
                 "UPDATE answers SET undone_at = ? WHERE id = ? AND labeller = ? AND undone_at IS NULL",
@@ -72,6 +72,12 @@ class Answers:
             own = "SELECT key FROM answers WHERE id = ? AND labeller = ?"
             row = database.execute(own, (answer_id, labeller)).fetchone()
         return row["key"] if row else None
+
+    @property
+    def none_ever(self) -> bool:
+        """Whether nobody has answered anything yet, not even what was undone."""
+        with self._database.reading() as database:
+            return database.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None
 
     def last(self, plan: int, labeller: str, count: int) -> list[Answer]:
         """The newest answers of a labeller in a plan, the newest last."""
@@ -84,7 +90,7 @@ class Answers:
         return [Answer(**dict(row)) for row in reversed(rows)]
 
     def pace(self, labeller: str) -> float | None:
-        """Clips an hour of the last hundred answers, pauses left out; None before the second."""
+        """Clips an hour of a labeller's last hundred answers, pauses left out; None before the second."""
         with self._database.reading() as database:
             rows = database.execute(
                 "SELECT at FROM answers WHERE labeller = ? AND undone_at IS NULL "
@@ -114,7 +120,12 @@ def clips_an_hour(times_s: list[float]) -> float | None:
 
 
 def export(store: Store, answers: Answers) -> int:
-    """Write `labels/labels.jsonl`, whole or not at all; returns how many labels are in it."""
+    """Write `labels/labels.jsonl`, whole or not at all; returns how many labels are in it.
+
+    Where nobody ever answered, nothing is written: the file may have been made elsewhere.
+    """
+    if answers.none_ever:
+        return 0
     labels = answers.labels()
     lines = []
     for row in labels:

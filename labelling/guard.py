@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 # Style and script hold no secret, and a browser asks for them without the page's token.
-_OPEN_TO_ALL = frozenset({"/page.css", "/page.js"})
+_OPEN_TO_ALL = frozenset({"/page.css", "/page.js", "/outbox.js", "/reel.js"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HEADERS = {

@@ -54,9 +54,14 @@ _WITH_OTHERS = """(NOT p.shared AND EXISTS (
     SELECT 1 FROM dealt d
     WHERE d.plan = p.plan AND d.key = p.key AND d.labeller != :labeller AND d.until_s > :now_s
 ))"""
-
-
-_PLANNED = "SELECT p.key, p.shared FROM planned p WHERE p.plan = :plan AND NOT p.gone"
+_NEXT = f"""
+SELECT p.key, p.shared FROM planned p WHERE p.plan = :plan AND NOT p.gone
+AND NOT {_CLOSED} AND NOT {_WITH_OTHERS} ORDER BY p.position LIMIT :count
+"""  # noqa: S608
+_HOW_FAR = f"""
+SELECT count(*), coalesce(sum({_CLOSED}), 0), coalesce(sum(NOT {_CLOSED} AND {_WITH_OTHERS}), 0)
+FROM planned p WHERE p.plan = :plan AND NOT p.gone
+"""  # noqa: S608
 
 
 class Queue:
@@ -87,7 +92,7 @@ class Queue:
         now_s = time.time() if now_s is None else now_s
         with self._database.transaction() as database:
             rows = database.execute(
-                f"{_PLANNED} AND NOT {_CLOSED} AND NOT {_WITH_OTHERS} ORDER BY p.position LIMIT :count",
+                _NEXT,
                 {"plan": self.plan, "labeller": labeller, "now_s": now_s, "count": count},
             ).fetchall()
             for row in rows:
@@ -105,9 +110,7 @@ class Queue:
         now_s = time.time() if now_s is None else now_s
         with self._database.reading() as database:
             told = database.execute(
-                f"SELECT count(*), coalesce(sum({_CLOSED}), 0), "  # noqa: S608
-                f"coalesce(sum(NOT {_CLOSED} AND {_WITH_OTHERS}), 0) "
-                "FROM planned p WHERE p.plan = :plan AND NOT p.gone",
+                _HOW_FAR,
                 {"plan": self.plan, "labeller": labeller, "now_s": now_s},
             ).fetchone()
             rows = database.execute(
@@ -118,9 +121,7 @@ class Queue:
             ).fetchall()
         labels = {row["label"]: row["clips"] for row in rows}
         one, two, three, four, five = (labels.get(label, 0) for label in range(1, 6))
-        clips, done, elsewhere = told
-        skipped = labels.get(None, 0)
-        return Progress(clips, done, elsewhere, by_label=(one, two, three, four, five), skipped=skipped)
+        return Progress(told[0], told[1], told[2], (one, two, three, four, five), labels.get(None, 0))
 
 
 def open_queue(

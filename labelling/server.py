@@ -1,4 +1,4 @@
-"""The server of the labelling page: three files, the clips of one plan, and answers."""
+"""The server of the labelling page: its files, the clips of one plan, and answers."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/outbox.js": ("outbox.js", "text/javascript"),
+    "/reel.js": ("reel.js", "text/javascript"),
 }
 
 
@@ -82,7 +84,7 @@ class Undone(Asked):
 A = TypeVar("A", bound=Asked)
 
 
-class _Refused(Exception):  # noqa: N818 - it is an outcome, not an error
+class _RefusedError(Exception):
     """A request that cannot be met: HTTP status and why."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -116,14 +118,14 @@ class Desk:
         try:
             self._answers.give(self._queue.plan, answer)
         except KeyError:
-            raise _Refused(404, "no such clip in this plan") from None
+            raise _RefusedError(404, "no such clip in this plan") from None
         return self._state(answered.labeller)
 
     def undo(self, undone: Undone) -> dict[str, Any]:
         """Take an answer back; see `Answers.undo`."""
         key = self._answers.undo(undone.id, undone.labeller)
         if key is None:
-            raise _Refused(404, "no such answer of this labeller")
+            raise _RefusedError(404, "no such answer of this labeller")
         self._queue.take_back(key, undone.labeller)
         return self._state(undone.labeller)
 
@@ -135,7 +137,7 @@ class Desk:
     def check(self, asked: Asked) -> None:
         """Refuse a page that was opened before the server was started for another plan."""
         if asked.plan != self._queue.uid:
-            raise _Refused(409, "this page belongs to another plan than the server's; load it anew")
+            raise _RefusedError(409, "this page belongs to another plan than the server's; load it anew")
 
     def _state(self, labeller: str) -> dict[str, Any]:
         return {
@@ -172,7 +174,7 @@ def make_app(desk: Desk, host: str, token: str | None) -> Asgi:
                 asked = await _read(request, model)
                 desk.check(asked)
                 told = await run_in_threadpool(act, asked)
-            except _Refused as refused:
+            except _RefusedError as refused:
                 return JSONResponse({"error": str(refused)}, refused.status)
             return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
@@ -221,7 +223,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: Asgi, listener: socket.socket) -> None:
-    """Serve until a signal; then raises what the signal would have, `KeyboardInterrupt` of SIGINT."""
+    """Serve until a signal ends it, and then raise what the signal stands for (Ctrl-C: KeyboardInterrupt)."""
     import uvicorn
 
     settings = uvicorn.Config(
@@ -242,12 +244,12 @@ async def _read(request: Request, model: type[A]) -> A:
     async for part in request.stream():
         body += part
         if len(body) > _MAX_BODY_BYTES:
-            raise _Refused(413, f"more than {_MAX_BODY_BYTES} bytes")
+            raise _RefusedError(413, f"more than {_MAX_BODY_BYTES} bytes")
     # What a form can send across origins is never JSON by its type.
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise _Refused(415, "send application/json")
+        raise _RefusedError(415, "send application/json")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _Refused(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise _RefusedError(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

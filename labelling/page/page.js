@@ -1,321 +1,296 @@
-// The page is ahead of the server: a key press shows the next clip at once, and what was said waits in
-// an outbox until the server has it on its disk. The outbox outlives the page (localStorage), and every
-// answer has an id, so that one sent twice is one.
+// The labelling page. Every key press becomes an "op" (an answer, or an undo) that is kept in the browser
+// until the server has it on its disk; ops go out one by one, in order, again and again if need be. An
+// answer carries an id made here, so that one that arrives twice counts once.
 
-const RETRY_MS = 1000;
-const LOOK_AGAIN_MS = 5000;
-const BLOBS_KEPT = 24;
+import { Outbox } from "/outbox.js";
+import { Reel } from "/reel.js";
 
+const POLL_MS = 5000;
+const LABELS = { 1: "bad", 2: "poor", 3: "mixed", 4: "fair", 5: "good gameplay" };
+
+const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
-const $ = (id) => document.getElementById(id);
+const reel = new Reel(at("stage"), (path) => fetch(path, { headers: authorization() }));
 
-let plan = null;
-let labeller = null;
-let upcoming = []; // keys to be shown after the current one, the nearest first
-let current = null; // { key, label, note }; label is what was undone
-let given = []; // { id, key, label }: what can be undone, the newest last
-let outbox = []; // { path, body }
-let told = null; // what the server said last
-let sending = false;
-let refused = false; // what the server will not have stays in the outbox, and nothing is sent after it
-const blobs = new Map(); // key -> a promise of an object URL
+let plan; // uid of the server's plan
+let labeller;
+let outbox;
+let current = null; // key of the clip that is shown
+let coming = []; // keys of the clips after it
+let given = []; // {id, key, label} of what can be undone, the newest last
+let state = null; // what the server told last
+let note = "";
+let ready = false; // the clip is there to be seen: nobody labels what they have not seen
+let broken = false; // the clip cannot be read
+
+function authorization() {
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
 
 async function ask(path, body) {
-  const headers = {};
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (body) headers["Content-Type"] = "application/json";
   const response = await fetch(path, {
     method: body ? "POST" : "GET",
-    headers,
+    headers: { ...authorization(), ...(body ? { "Content-Type": "application/json" } : {}) },
     body: body && JSON.stringify(body),
   });
-  if (response.ok) return response;
+  if (response.ok) return response.json();
   const text = await response.text();
   let why = text.trim();
-  try {
-    why = JSON.parse(text).error ?? why;
-  } catch {
-    // it was no JSON, then it is the reason itself
-  }
-  throw Object.assign(new Error(why || `HTTP ${response.status}`), { status: response.status });
+  try { why = JSON.parse(text).error; } catch { /* not every answer is JSON */ }
+  throw Object.assign(new Error(why), { status: response.status });
 }
 
-const stored = {
-  get name() {
-    return `genieset:outbox:${plan}:${labeller}`;
-  },
-  load() {
-    return JSON.parse(localStorage.getItem(this.name) ?? "[]");
-  },
-  save() {
-    if (outbox.length) localStorage.setItem(this.name, JSON.stringify(outbox));
-    else localStorage.removeItem(this.name);
-  },
-};
+// ---- what happens -------------------------------------------------------------------------------------
 
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+function answer(label) {
+  if (current === null || !(ready || (broken && label === null))) return;
+  const op = { kind: "answer", id: crypto.randomUUID?.() ?? randomId(), key: current, label, note };
+  outbox.add(op);
+  given.push({ id: op.id, key: current, label });
+  say(label === null ? "skipped" : `labelled ${label}, ${LABELS[label]}`);
+  flash(label === null ? '[data-do="skip"]' : `[data-label="${label}"]`);
+  show(coming.shift() ?? null);
 }
 
-// What the server said, with what it does not know yet.
-function take(state) {
-  told = state;
-  if (state.given) given = state.given;
-  const waiting = new Set(outbox.filter((sent) => sent.path === "/api/answer").map((sent) => sent.body.key));
-  upcoming = state.next.filter((key) => !waiting.has(key) && key !== current?.key);
-  if (!current) advance();
-  else show();
-}
-
-function advance() {
-  const key = upcoming.shift();
-  current = key === undefined ? null : { key, label: null, note: "" };
-  closeNote();
-  show();
-}
-
-function say(label) {
-  if (!current || !labeller) return;
-  const note = $("note-field").hidden ? current.note : $("note").value.trim();
-  const { key } = current;
-  const id = newId();
-  given.push({ id, key, label });
-  post("/api/answer", { plan, labeller, id, key, label, note });
-  $("said").textContent = label === null ? "skipped" : `labelled ${label}`;
-  advance();
-}
-
-function undo() {
+async function undo() {
+  if (!given.length && !outbox.size) await look(); // an older page's answers, too
   const last = given.pop();
-  if (!last) return;
-  if (current) upcoming.unshift(current.key);
-  current = { key: last.key, label: last.label, note: "" };
-  upcoming = upcoming.filter((key) => key !== last.key);
-  post("/api/undo", { plan, labeller, id: last.id });
-  $("said").textContent = "undone";
-  closeNote();
-  show();
+  if (!last) return say("nothing to undo");
+  outbox.add({ kind: "undo", id: last.id, key: last.key });
+  if (current !== null) coming.unshift(current);
+  coming = coming.filter((key) => key !== last.key);
+  say("undone");
+  flash('[data-do="undo"]');
+  show(last.key);
 }
 
-function post(path, body) {
-  outbox.push({ path, body });
-  stored.save();
-  send();
-}
-
-async function send() {
-  if (sending || refused) return;
-  sending = true;
-  while (outbox.length) {
-    const { path, body } = outbox[0];
-    try {
-      const state = await (await ask(path, body)).json();
-      // Only the server's word takes an answer out: until then it may not be on a disk.
-      outbox.shift();
-      stored.save();
-      trouble(null);
-      take(state);
-    } catch (error) {
-      if (error.status) {
-        refused = true;
-        const kept = outbox.length ? `; ${count(outbox.length, "answer")} kept in this browser` : "";
-        trouble(`The server refuses: ${error.message}${kept}. Load the page anew.`);
-        break;
-      }
-      const kept = outbox.length ? `${count(outbox.length, "answer")} kept here, nothing is lost. ` : "";
-      trouble(`The server does not answer. ${kept}Trying again.`);
-      await new Promise((done) => setTimeout(done, RETRY_MS));
-    }
-  }
-  sending = false;
-}
-
-function blob(key) {
-  if (!blobs.has(key)) {
-    const loading = ask(`/clip/${encodeURIComponent(key)}.mp4`)
-      .then((response) => response.blob())
-      .then((data) => URL.createObjectURL(data));
-    loading.catch(() => blobs.delete(key));
-    blobs.set(key, loading);
-    for (const old of [...blobs.keys()].slice(0, -BLOBS_KEPT)) {
-      blobs.get(old)?.then(URL.revokeObjectURL, () => {});
-      blobs.delete(old);
-    }
-  }
-  return blobs.get(key);
-}
-
-async function play(key) {
-  const video = $("clip");
-  if (video.dataset.key === key) return;
-  video.dataset.key = key;
-  video.removeAttribute("src");
-  try {
-    const url = await blob(key);
-    if (video.dataset.key !== key) return;
-    video.src = url;
-    await video.play();
-  } catch (error) {
-    if (video.dataset.key !== key || error.name === "AbortError") return;
-    delete video.dataset.key;
-    if (error.status) trouble(`This clip cannot be shown: ${error.message}. Skip it.`);
-    else setTimeout(() => current?.key === key && play(key), RETRY_MS);
-  }
-}
-
-function show() {
-  document.body.dataset.key = current?.key ?? "";
-  document.body.dataset.waiting = outbox.length;
-  $("desk").hidden = !current;
-  $("end").hidden = Boolean(current) || !told || outbox.length > 0;
-  if (current) play(current.key);
-  for (const key of upcoming.slice(0, 5)) blob(key).catch(() => {});
-  for (const button of $("labels").children) {
-    button.classList.toggle("given", Number(button.dataset.label) === current?.label);
-  }
-  $("undo").disabled = !given.length;
-  if (told) figures();
-}
-
-function figures() {
-  const { progress, pace, agreement } = told;
-  const ahead = outbox.reduce((sum, sent) => sum + (sent.path === "/api/answer" ? 1 : -1), 0);
-  const done = Math.max(0, Math.min(progress.clips, progress.done + ahead));
-  $("done").textContent = `${done} of ${progress.clips}`;
-  $("bar").style.width = `${progress.clips ? (100 * done) / progress.clips : 100}%`;
-  $("progress").setAttribute("aria-valuemax", progress.clips);
-  $("progress").setAttribute("aria-valuenow", done);
-  $("pace").textContent = pace ? `${Math.round(pace)} an hour` : "";
-  const by = progress.by_label.map((clips, at) => `${at + 1}: ${clips}`).join("  ");
-  $("counts").textContent = by + (progress.skipped ? `  skipped: ${progress.skipped}` : "");
-  const alpha = agreement.alpha === null ? "" : ` ${agreement.alpha.toFixed(2)}`;
-  $("agreement").textContent = agreement.clips ? `agreement${alpha} on ${count(agreement.clips, "clip")}` : "";
-  if (!current) end(progress);
-}
-
-function end(progress) {
-  const others = progress.elsewhere;
-  $("end-title").textContent = others ? "Nothing left for you just now" : "All done";
-  $("end-text").textContent = others
-    ? `Other labellers have the last ${count(others, "clip")}; what they leave comes here.`
-    : "Every clip of this plan is judged. U takes the last answer back; you can close this page.";
-}
-
-function trouble(message) {
-  $("trouble").hidden = !message;
-  $("trouble").textContent = message ?? "";
-}
-
-function count(number, what) {
-  return `${number} ${what}${number === 1 ? "" : "s"}`;
-}
-
-function openNote() {
-  if (!current) return;
-  $("note-field").hidden = false;
-  $("note").value = current.note;
-  $("note").focus();
-}
-
-function closeNote() {
-  $("note-field").hidden = true;
-  $("note").value = "";
-  $("note").blur();
-}
-
-const KEYS = { s: () => say(null), " ": () => say(null), u: undo, Backspace: undo, n: openNote };
-for (const label of [1, 2, 3, 4, 5]) KEYS[label] = () => say(label);
-
-addEventListener("keydown", (event) => {
-  if (event.target === $("note")) {
-    if (event.key === "Enter" && current) current.note = $("note").value.trim();
-    if (event.key === "Enter" || event.key === "Escape") {
-      event.preventDefault();
-      closeNote();
-    }
+function show(key) {
+  current = key;
+  note = "";
+  ready = broken = false;
+  at("note").hidden = true;
+  draw();
+  if (key === null) {
+    reel.clear();
+    if (!outbox.size) look();
     return;
   }
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || $("desk").hidden === $("end").hidden) return;
-  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  // A focused button has the space bar to itself.
-  if (!act || (event.key === " " && event.target.tagName === "BUTTON")) return;
+  reel.show(key).then(
+    () => {
+      if (current !== key) return;
+      ready = true;
+      draw();
+    },
+    (error) => {
+      if (current !== key) return;
+      broken = error.status !== undefined;
+      draw();
+      if (!broken) setTimeout(() => { if (current === key) show(key); }, 1000);
+    },
+  );
+  reel.fetchAhead(coming);
+}
+
+// What the server told; the clip that somebody looks at is never taken from under their eyes.
+function take(told) {
+  state = told;
+  if (told.given) given = told.given;
+  if (!outbox.size) {
+    coming = told.next.filter((key) => key !== current);
+    if (current === null && coming.length) return show(coming.shift());
+    reel.fetchAhead(coming);
+  }
+  draw();
+}
+
+// Ask for clips, unless answers are on their way: their answers tell of clips.
+let looking = false;
+async function look() {
+  if (looking || outbox.size) return;
+  looking = true;
+  try {
+    take(await ask("/api/next", { plan, labeller }));
+    trouble(null);
+  } catch (error) {
+    failed(error);
+  } finally {
+    looking = false;
+  }
+}
+
+function failed(error) {
+  if (error.status === undefined || error.status >= 500) {
+    const waiting = outbox.size;
+    const kept = waiting
+      ? `Your last ${waiting === 1 ? "answer is" : `${waiting} answers are`} kept here and will be sent when it is back.`
+      : "Trying again.";
+    trouble(`The server does not answer. ${kept}`);
+  } else {
+    trouble(`The server says: ${error.message}.`);
+  }
+}
+
+// ---- what is seen -------------------------------------------------------------------------------------
+
+function draw() {
+  at("controls").hidden = current === null && !given.length;
+  at("stage").hidden = current === null;
+  at("stage").ariaBusy = String(!ready);
+  for (const button of document.querySelectorAll("[data-label]")) button.disabled = current === null || broken;
+  for (const name of ["skip", "note"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
+  document.querySelector('[data-do="undo"]').disabled = !given.length;
+  document.querySelector('[data-do="note"]').classList.toggle("set", note !== "");
+  if (broken) trouble("The dataset has lost this clip; skip it with s.");
+  if (state) drawState(state);
+  drawEnd();
+}
+
+function drawState({ progress, pace, agreement }) {
+  at("progress").max = Math.max(progress.clips, 1);
+  at("progress").value = progress.done;
+  at("progress-text").textContent = `${progress.done} of ${progress.clips}`;
+  document.querySelectorAll("[data-label] output").forEach((output, place) => {
+    output.textContent = progress.by_label[place] || "";
+  });
+  at("pace").textContent = pace === null ? "–" : Math.round(pace).toLocaleString("en");
+  const clips = `${agreement.clips} ${agreement.clips === 1 ? "clip" : "clips"} twice`;
+  const alpha = agreement.alpha === null ? "–" : `α ${agreement.alpha.toFixed(2)}`;
+  at("agreement").textContent = agreement.clips ? `${alpha} · ${clips}` : "–";
+}
+
+function drawEnd() {
+  const over = current === null && state !== null && !coming.length;
+  at("end").hidden = !over;
+  if (!over) return;
+  if (outbox.size) {
+    at("end-title").textContent = "One moment";
+    at("end-text").textContent = "Your answers are on their way; further clips come when they have arrived.";
+    return;
+  }
+  const { elsewhere } = state.progress;
+  at("end-title").textContent = elsewhere ? "All done for now" : "All done";
+  at("end-text").textContent = elsewhere
+    ? `${elsewhere} ${elsewhere === 1 ? "clip is" : "clips are"} with other labellers. Should they leave, the clips come here.`
+    : "Thank you. Every clip of this plan has its label, and all of yours are stored.";
+}
+
+function trouble(text) {
+  at("trouble").hidden = text === null;
+  if (text !== null) at("trouble").textContent = text;
+}
+
+function say(text) {
+  at("said").textContent = text;
+}
+
+function flash(selector) {
+  const button = document.querySelector(selector);
+  button.classList.add("pressed");
+  setTimeout(() => button.classList.remove("pressed"), 150);
+}
+
+// Where a page is served without TLS to another machine, browsers have no randomUUID.
+function randomId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ---- keys and buttons ---------------------------------------------------------------------------------
+
+function openNote() {
+  if (current === null) return;
+  at("note").hidden = false;
+  at("note-text").value = note;
+  at("note-text").focus();
+}
+
+function closeNote(keep) {
+  if (keep) note = at("note-text").value.trim();
+  at("note").hidden = true;
+  at("note-text").blur();
+  draw();
+}
+
+const DO = { undo, skip: () => answer(null), note: openNote };
+const KEYS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "note" };
+
+document.addEventListener("keydown", (event) => {
+  if (!outbox || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.tagName === "INPUT") {
+    if (event.key === "Escape" && event.target.id === "note-text") closeNote(false);
+    return;
+  }
+  // A button that was reached by Tab is pressed by Space, as everywhere.
+  if (event.target.tagName === "BUTTON" && event.key === " ") return;
+  const label = /^[1-5]$/.test(event.key) ? Number(event.key) : null;
+  const name = KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
+  if (label === null && !name) return;
   event.preventDefault();
-  act();
+  if (event.repeat) return; // a key held down is one answer
+  if (label === null) DO[name]();
+  else answer(label);
 });
 
-$("labels").addEventListener("click", (event) => {
+document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button) say(Number(button.dataset.label));
+  if (!button || !outbox) return;
+  if (button.dataset.label) answer(Number(button.dataset.label));
+  if (button.dataset.do) DO[button.dataset.do]();
+  if (event.detail) button.blur(); // after a click with a pointer, Space skips again
 });
-$("undo").addEventListener("click", undo);
-$("skip").addEventListener("click", () => say(null));
-$("take-note").addEventListener("click", openNote);
-$("who").addEventListener("click", () => {
-  localStorage.removeItem("genieset:labeller");
-  location.reload();
-});
-$("welcome").addEventListener("submit", (event) => {
+
+at("note").addEventListener("submit", (event) => {
   event.preventDefault();
-  localStorage.setItem("genieset:labeller", $("name").value.trim());
-  begin($("name").value.trim());
+  closeNote(true);
 });
 
-async function begin(name) {
+// ---- the beginning ------------------------------------------------------------------------------------
+
+async function begin() {
+  let told;
+  try {
+    told = await ask("/api/begin");
+    trouble(null);
+  } catch (error) {
+    trouble(error.status === undefined ? "The server does not answer. Trying again." : `The server says: ${error.message}.`);
+    setTimeout(begin, 1000);
+    return;
+  }
+  plan = told.plan;
+  const name = told.labeller ?? sessionStorage.getItem("labeller");
+  if (name) return start(name);
+  document.querySelector("header").hidden = true;
+  at("who").hidden = false;
+  at("name").value = localStorage.getItem("labeller") ?? "";
+  at("name").focus();
+  at("who").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const typed = at("name").value.trim();
+    if (!typed) return;
+    localStorage.setItem("labeller", typed);
+    sessionStorage.setItem("labeller", typed);
+    at("who").hidden = true;
+    start(typed);
+  });
+}
+
+async function start(name) {
   labeller = name;
-  $("welcome").hidden = true;
-  $("who").hidden = false;
-  $("who").textContent = labeller;
-  outbox = stored.load();
-  try {
-    trouble(null);
-    // What an earlier page could not send goes first.
-    while (outbox.length) {
-      await ask(outbox[0].path, outbox[0].body).catch((error) => {
-        if (error.status !== 404) throw error;
-        trouble(`An answer that was kept in this browser is of no clip of this plan: ${error.message}.`);
-      });
-      outbox.shift();
-      stored.save();
-    }
-    take(await (await ask("/api/next", { plan, labeller })).json());
-    setInterval(lookAgain, LOOK_AGAIN_MS);
-  } catch (error) {
-    if (error.status) {
-      $("welcome").hidden = error.status !== 422;
-      trouble(`The server refuses: ${error.message}.`);
-      return;
-    }
-    trouble("The server does not answer. Trying again.");
-    setTimeout(() => begin(name), RETRY_MS);
-  }
+  document.querySelector("header").hidden = false;
+  at("labeller").textContent = name;
+  outbox = new Outbox(`genieset/${plan}/${name}`, async ({ kind, ...op }) => {
+    const body = { plan, labeller, id: op.id, ...(kind === "answer" ? { key: op.key, label: op.label, note: op.note } : {}) };
+    return ask(`/api/${kind}`, body);
+  });
+  outbox.onSent = (told) => { trouble(null); take(told); };
+  outbox.onWait = failed;
+  outbox.onRefused = async (error) => {
+    await look(); // what is true now
+    trouble(`One answer was refused: ${error.message}.`);
+  };
+  await outbox.flush(); // what an earlier page could not send
+  await look();
+  setInterval(() => { if (current === null) look(); }, POLL_MS);
 }
 
-// Clips that others had, or the figures of those who label beside.
-async function lookAgain() {
-  if (current || outbox.length || sending || refused) return;
-  try {
-    const state = await (await ask("/api/next", { plan, labeller })).json();
-    if (!current && !outbox.length) take({ ...state, given });
-  } catch (error) {
-    if (!error.status) return;
-    trouble(`The server refuses: ${error.message}.`);
-  }
-}
-
-async function start() {
-  try {
-    const told = await (await ask("/api/begin")).json();
-    plan = told.plan;
-    const name = told.labeller ?? localStorage.getItem("genieset:labeller");
-    trouble(null);
-    if (name) return begin(name);
-    $("welcome").hidden = false;
-    $("name").focus();
-  } catch (error) {
-    trouble(error.status ? `The server refuses: ${error.message}.` : "The server does not answer. Trying again.");
-    if (!error.status) setTimeout(start, RETRY_MS);
-  }
-}
-
-start();
+addEventListener("resize", () => reel.fit());
+begin();

@@ -25,7 +25,7 @@ from shards.records import ContentBox
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-WITH_EXAMPLES = ("shards", "shards.keys", "filters", "pipeline", "trainer_bridge")
+WITH_EXAMPLES = ("shards", "shards.keys", "filters", "pipeline", "labelling", "trainer_bridge")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -121,6 +121,7 @@ def test_the_house_in_contributing_is_the_house() -> None:
         "shards",
         "filters",
         "pipeline",
+        "labelling",
         "trainer_bridge",
         "tests",
     }
