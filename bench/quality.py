@@ -37,6 +37,7 @@ _FOOTAGE = ROOT / "bench" / "footage"
 CHEAP = ("motion", "cuts")
 """The scorers that the baseline knows."""
 
+_FOLDS = 3
 _AT = "2026-01-01T00:00:00+00:00"
 
 
@@ -80,7 +81,7 @@ def bench_quality(
     ingested = books_of(read_config(store), store).ingested()
     clips = Clips(store, {entry.video_id: entry.pack for entry in ingested})
     scores = read_scores(store, [entry.pack for entry in ingested], CHEAP)
-    contenders = [TrainSettings(backbone="resnet18", epochs=epochs, seed=seed)]
+    contenders = [TrainSettings(backbone="resnet18", epochs=epochs, folds=_FOLDS, seed=seed)]
     labels = read_labels(corpus.labels)
     told, shuffled = (
         compare(clips, labels, contenders, scores, progress, shuffled=deal) for deal in (False, True)

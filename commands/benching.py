@@ -107,7 +107,7 @@ def bench_quality(
         "examples/gameplay"
     ),
     pieces: Annotated[int, typer.Option(min=4, help="Clips of each video; half of them are spoilt.")] = 32,
-    epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 3,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
 ) -> None:

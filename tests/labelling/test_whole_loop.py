@@ -21,6 +21,7 @@ from shards.keys import clip_key, file_video_id
 from shards.manifest import read_version
 from shards.store import Store
 from tests.faults.commands import genieset
+from tests.faults.processes import wait_until
 from tests.labelling.conftest import Served
 from tests.labelling.test_page import browser, opened, press, shown  # noqa: F401 - a fixture
 
@@ -76,6 +77,7 @@ def test_the_whole_loop(browser: Browser, corpus: dict[str, bool], tmp_path: Pat
         assert address
         page = opened(browser.new_context(), address[0])
         for _ in corpus:
+            wait_until(lambda: shown(page) is not None, "a clip")
             press(page, "5" if corpus[shown(page) or ""] else "1")
         assert f"{len(corpus)} labels" in Served(process, address[0]).stop()
     labels = dataset / "labels" / "labels.jsonl"
