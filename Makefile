@@ -1,4 +1,5 @@
-# Everything happens in .venv/ of this checkout; nothing is installed outside of it.
+# Everything happens in .venv/ of this checkout; nothing is installed outside of it, but for the
+# browser that tests the labelling page: Debian's, where it is missing and may be installed.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,8 +26,12 @@ demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trai
 	$(BIN)/python -m examples.demo
 
 .PHONY: test
-test: check  ## format, lint, types and tests: what CI runs
+test: check chromium  ## format, lint, types and tests: what CI runs
 	$(BIN)/python -m pytest
+
+.PHONY: chromium
+chromium:
+	@sh tests/labelling/get_chromium.sh
 
 .PHONY: soak
 soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random; takes half an hour

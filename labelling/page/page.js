@@ -20,7 +20,8 @@ let coming = []; // keys of the clips after it
 let given = []; // {id, key, label} of what can be undone, the newest last
 let state = null; // what the server told last
 let note = "";
-let broken = false; // the clip that is shown cannot be read
+let ready = false; // the clip is there to be seen: nobody labels what they have not seen
+let broken = false; // the clip cannot be read
 
 function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
@@ -42,7 +43,7 @@ async function ask(path, body) {
 // ---- what happens -------------------------------------------------------------------------------------
 
 function answer(label) {
-  if (current === null) return;
+  if (current === null || !(ready || (broken && label === null))) return;
   const op = { kind: "answer", id: crypto.randomUUID?.() ?? randomId(), key: current, label, note };
   outbox.add(op);
   given.push({ id: op.id, key: current, label });
@@ -66,7 +67,7 @@ async function undo() {
 function show(key) {
   current = key;
   note = "";
-  broken = false;
+  ready = broken = false;
   at("note").hidden = true;
   draw();
   if (key === null) {
@@ -75,7 +76,11 @@ function show(key) {
     return;
   }
   reel.show(key).then(
-    () => { if (current === key) draw(); },
+    () => {
+      if (current !== key) return;
+      ready = true;
+      draw();
+    },
     (error) => {
       if (current !== key) return;
       broken = error.status !== undefined;
@@ -130,6 +135,7 @@ function failed(error) {
 function draw() {
   at("controls").hidden = current === null && !given.length;
   at("stage").hidden = current === null;
+  at("stage").ariaBusy = String(!ready);
   for (const button of document.querySelectorAll("[data-label]")) button.disabled = current === null || broken;
   for (const name of ["skip", "note"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
   document.querySelector('[data-do="undo"]').disabled = !given.length;
@@ -221,7 +227,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   if (event.repeat) return; // a key held down is one answer
   if (label === null) DO[name]();
-  else if (!broken) answer(label);
+  else answer(label);
 });
 
 document.addEventListener("click", (event) => {
@@ -252,7 +258,7 @@ async function begin() {
   plan = told.plan;
   const name = told.labeller ?? sessionStorage.getItem("labeller");
   if (name) return start(name);
-  at("progress-text").textContent = "";
+  document.querySelector("header").hidden = true;
   at("who").hidden = false;
   at("name").value = localStorage.getItem("labeller") ?? "";
   at("name").focus();
@@ -269,11 +275,11 @@ async function begin() {
 
 async function start(name) {
   labeller = name;
+  document.querySelector("header").hidden = false;
   at("labeller").textContent = name;
   outbox = new Outbox(`genieset/${plan}/${name}`, async ({ kind, ...op }) => {
     const body = { plan, labeller, id: op.id, ...(kind === "answer" ? { key: op.key, label: op.label, note: op.note } : {}) };
-    const told = await ask(`/api/${kind}`, body);
-    return told;
+    return ask(`/api/${kind}`, body);
   });
   outbox.onSent = (told) => { trouble(null); take(told); };
   outbox.onWait = failed;

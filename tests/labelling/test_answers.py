@@ -1,0 +1,243 @@
+"""Answers last, count once, and go to whoever is to see the clip."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelling.answers import LABELS_FILE, PAUSE_S, Answer, Answers, clips_an_hour, export, export_labels
+from labelling.database import DATABASE, Database
+from labelling.queue import DEALT_FOR_S, Queue, open_queue
+from shards.errors import UserError
+from shards.store import Store
+
+ROOT = Path(__file__).parents[2]
+CLIPS = pa.table({"key": [f"v_{number:08d}" for number in range(40)], "decision": ["kept"] * 40})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "set")
+
+
+@pytest.fixture
+def database(store: Store) -> Iterator[Database]:
+    with Database(store) as database:
+        yield database
+
+
+def opened(database: Database, store: Store, overlap: float = 0.0, clips: pa.Table = CLIPS) -> Queue:
+    return open_queue(database, store, clips, "random", 20, 0, overlap)
+
+
+def answer(number: int, key: str, labeller: str = "ada", label: int | None = 3, note: str = "") -> Answer:
+    return Answer(f"id-{number:013d}", key, labeller, label, note)
+
+
+def exported(store: Store) -> list[dict[str, object]]:
+    return [json.loads(line) for line in store.read(LABELS_FILE).splitlines()]
+
+
+def test_what_is_exported_is_what_each_labeller_said_last(database: Database, store: Store) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    one, two, three, *_ = sorted(queue.keys())
+    for given_ in (
+        answer(0, two, label=1),
+        answer(1, two, label=5, note='a "note"\n\u2028'),
+        answer(2, two, "bob", 4),
+        answer(3, one, "bob", 2),
+        answer(4, three, label=None),
+        answer(5, one, label=3),
+    ):
+        answers.give(queue.plan, given_)
+    assert answers.undo("id-0000000000005", "ada") == one
+    assert export(store, answers) == 3
+    lines = exported(store)
+    assert all(datetime.fromisoformat(str(line.pop("at"))).utcoffset() is not None for line in lines)
+    assert lines == [
+        {"key": one, "label": 2, "labeller": "bob"},
+        {"key": two, "label": 5, "labeller": "ada", "note": 'a "note"\n\u2028'},
+        {"key": two, "label": 4, "labeller": "bob"},
+    ]
+    # What was said before is true again once the later word is undone.
+    answers.undo("id-0000000000001", "ada")
+    export(store, answers)
+    assert [line["label"] for line in exported(store) if line["labeller"] == "ada"] == [1]
+
+
+def test_an_answer_or_undo_that_comes_twice_is_one(database: Database, store: Store) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    key = min(queue.keys())
+    for _ in range(3):
+        answers.give(queue.plan, answer(0, key))
+    assert len(answers.last(queue.plan, "ada", 10)) == 1
+    assert answers.undo("id-0000000000000", "bob") is None, "another's answer is not theirs to undo"
+    for _ in range(2):
+        assert answers.undo("id-0000000000000", "ada") == key
+    answers.give(queue.plan, answer(0, key))  # a belated copy does not bring it back
+    assert answers.last(queue.plan, "ada", 10) == []
+    with pytest.raises(KeyError):
+        answers.give(queue.plan, answer(1, "w_00000000"))
+
+
+OPS = st.lists(st.tuples(st.sampled_from(["ada", "bob"]), st.sampled_from("12345su")), max_size=40)
+
+
+@given(ops=OPS, overlap=st.sampled_from([0.0, 0.5, 1.0]))
+def test_labellers_in_any_order(
+    ops: list[tuple[str, str]], overlap: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Against a plain account of who said what: no clip is dealt to two unless it is for all."""
+    store = Store(tmp_path_factory.mktemp("set"))
+    with Database(store) as database:
+        queue, answers = opened(database, store, overlap), Answers(database)
+        said: dict[str, list[tuple[str, str, int | None]]] = {"ada": [], "bob": []}
+        holding: dict[str, set[str]] = {"ada": set(), "bob": set()}
+        for number, (who, what) in enumerate(ops):
+            if what == "u":
+                last = answers.last(queue.plan, who, 1)
+                assert [one.id for one in last] == [one[0] for one in said[who][-1:]]
+                if last:
+                    answers.undo(last[0].id, who)
+                    queue.take_back(last[0].key, who)
+                    said[who].pop()
+                continue
+            dealt = queue.deal(who, 3)
+            holding[who] |= set(dealt)
+            assert not set(dealt) & {key for _, key, _ in said[who]}
+            if overlap == 0:
+                assert not holding["ada"] & holding["bob"]
+            if dealt:
+                label = None if what == "s" else int(what)
+                answers.give(queue.plan, answer(number, dealt[0], who, label))
+                said[who].append((f"id-{number:013d}", dealt[0], label))
+        for who, own in said.items():
+            progress = queue.progress(who)
+            labels = [label for _, _, label in own]
+            assert progress.by_label == tuple(labels.count(label) for label in range(1, 6))
+            assert progress.skipped == labels.count(None)
+            assert progress.clips == 20
+            assert progress.done >= len(own)
+
+
+def test_what_was_dealt_to_someone_who_left_is_free_again(database: Database, store: Store) -> None:
+    queue = opened(database, store)
+    first = queue.deal("ada", 20, now_s=0)
+    assert len(first) == 20
+    assert queue.deal("bob", 20, now_s=DEALT_FOR_S - 1) == []
+    assert queue.progress("bob", now_s=DEALT_FOR_S - 1).elsewhere == 20
+    assert queue.deal("ada", 5, now_s=DEALT_FOR_S - 1) == first[:5], "who is there keeps theirs"
+    assert queue.deal("bob", 20, now_s=DEALT_FOR_S) == first[5:]
+    # Who comes back late is heard all the same.
+    Answers(database).give(queue.plan, answer(0, first[9]))
+    assert first[9] not in queue.deal("bob", 20, now_s=DEALT_FOR_S)
+
+
+def test_everybody_is_shown_what_is_for_all(database: Database, store: Store) -> None:
+    queue = opened(database, store, overlap=1.0)
+    assert queue.deal("ada", 20) == queue.deal("bob", 20)
+    Answers(database).give(queue.plan, answer(0, queue.deal("ada", 1)[0]))
+    assert len(queue.deal("bob", 20)) == 20
+
+
+def test_a_plan_goes_on_as_it_was_drawn(database: Database, store: Store) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    dealt = queue.deal("ada", 20)
+    answers.give(queue.plan, answer(0, dealt[0]))
+    gone = dealt[1]
+    later = CLIPS.filter(pa.compute.not_equal(CLIPS["key"], gone))
+    later = pa.concat_tables([later, pa.table({"key": ["w_00000000"], "decision": ["kept"]})])
+    again = opened(database, store, clips=later)
+    assert (again.uid, again.plan) == (queue.uid, queue.plan)
+    assert again.deal("ada", 20) == dealt[2:], "what the dataset has lost is not shown"
+    assert again.progress("ada").clips == 19
+    other = open_queue(database, store, CLIPS, "random", 20, 1, 0.0)
+    assert other.uid != queue.uid
+    assert dealt[0] not in other.deal("ada", 20), (
+        "what was answered in one plan is not asked again in another"
+    )
+
+
+def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store) -> None:
+    clips = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
+    queue = open_queue(database, store, clips, "audit", 8, 3, 0.0)
+    audit = json.loads(store.read("labels/audit-3-8.json"))
+    assert audit["strata"] == {"kept": 30, "dropped:static": 10}
+    assert {row["key"] for row in audit["clips"]} == queue.keys()
+    assert {(row["stratum"], row["probability"]) for row in audit["clips"]} == {
+        ("kept", 4 / 30),
+        ("dropped:static", 4 / 10),
+    }
+
+
+WRITER = """
+import sys
+from labelling.answers import Answer, Answers
+from labelling.database import Database
+from labelling.queue import open_queue
+from shards.store import Store
+from tests.labelling.test_answers import CLIPS
+store, who = Store(sys.argv[1]), sys.argv[2]
+with Database(store) as database:
+    queue = open_queue(database, store, CLIPS, "random", 40, 0, 0.0)
+    print(queue.uid, flush=True)
+    sys.stdin.readline()
+    given = 0
+    while dealt := queue.deal(who, 1):
+        Answers(database).give(queue.plan, Answer(f"{who}-{given:016d}", dealt[0], who, 4))
+        given += 1
+    print(given)
+"""
+
+
+def test_two_processes_at_once_share_a_plan_and_no_clip(store: Store) -> None:
+    command = [sys.executable, "-c", WRITER, str(store.root)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with (
+        subprocess.Popen([*command, "ada"], **pipes) as ada,  # type: ignore[call-overload]
+        subprocess.Popen([*command, "bob"], **pipes) as bob,  # type: ignore[call-overload]
+    ):
+        # Both make the database and draw the plan at once, and begin together.
+        assert ada.stdout.readline() == bob.stdout.readline()
+        for process in (ada, bob):
+            process.stdin.write("\n")
+            process.stdin.flush()
+        given_ = [int(process.communicate(timeout=60)[0]) for process in (ada, bob)]
+    assert sum(given_) == 40
+    assert export_labels(store) == 40
+    assert len({line["key"] for line in exported(store)}) == 40
+
+
+@pytest.mark.parametrize(
+    ("times_s", "pace"),
+    [
+        ([], None),
+        ([5], None),
+        ([0, 0], None),
+        ([0, 3.6], 1000),
+        ([0, 4, 4 + 2 * PAUSE_S, 8 + 2 * PAUSE_S], 900),
+    ],
+)
+def test_the_pace(times_s: list[float], pace: float | None) -> None:
+    assert clips_an_hour(times_s) == (None if pace is None else pytest.approx(pace))
+
+
+def test_without_answers_there_is_no_file(database: Database, store: Store) -> None:
+    store.put(LABELS_FILE, b"made elsewhere")
+    assert export(store, Answers(database)) == 0
+    assert store.read(LABELS_FILE) == b"made elsewhere"
+
+
+def test_a_damaged_database_is_a_line(store: Store) -> None:
+    store.put(DATABASE, b"not SQLite " * 1000)
+    with pytest.raises(UserError, match=r"labels.sqlite3: cannot be used \(file is not a database\)"):
+        Database(store)
