@@ -123,7 +123,8 @@ def wait_for_clips(page: Page, count: int) -> None:
     """Until so many clips have arrived, the shown one and those ahead of it."""
     wait(
         page,
-        "count => performance.getEntriesByType('resource').filter(e => e.name.includes('/clip/')).length >= count",
+        "count => performance.getEntriesByType('resource').filter(e => e.name.includes('/clip/')).length"
+        " >= count",
         count,
     )
 
