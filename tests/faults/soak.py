@@ -39,7 +39,7 @@ def main() -> int:
     """Run the soak; returns the exit code."""
     parser = argparse.ArgumentParser(description="Kill workers at random under a build of many videos.")
     parser.add_argument("--videos", type=int, default=300)
-    parser.add_argument("--kill-every-s", type=float, default=2.0)
+    parser.add_argument("--kill-every-s", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir="/tmp"))
