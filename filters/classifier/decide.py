@@ -54,9 +54,9 @@ def rule_for_precision(told: Predictions, target: float) -> Rule | None:
     best: tuple[float, float, float] | None = None
     decided = told.decided
     for least in CONFIDENCES:
-        sure = told.confidence[decided] >= least
+        surely = told.confidence[decided] >= least
         # Who is not sure enough is kept by no threshold.
-        scores = np.where(sure, _in_text(told.quality[decided]), -1.0)
+        scores = np.where(surely, _in_text(told.quality[decided]), -1.0)
         precisions, recalls, thresholds = precision_recall_curve(told.good[decided], scores)
         for precision, recall, threshold in zip(precisions, recalls, thresholds, strict=False):
             enough = threshold >= 0 and precision >= target and recall > 0

@@ -158,7 +158,7 @@ def test_from_videos_and_labels_to_a_dataset_of_good_clips(
     assert [row["label"] for row in rows].count(5) == 12
     labels = tmp_path / "labels.jsonl"
     labels.write_text("\n".join(map(json.dumps, rows)))
-    small = ["--labels", str(labels), "--frames", "1", "--folds", "3", "--epochs", "6"]
+    small = ["--labels", str(labels), "--frames", "1", "--folds", "3", "--epochs", "3"]
     compared = genieset("classifier", "compare", dataset, *small, "--json")
     assert compared.returncode == 0, compared.stderr
     assert json.loads(compared.stdout)["auc"]["scores"]["value"] == 1.0
