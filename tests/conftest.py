@@ -10,6 +10,11 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import yaml
+from hypothesis import settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
