@@ -45,6 +45,7 @@ bench: $(READY)  ## the benchmarks of the README, one after the other; takes an 
 	$(BIN)/genieset bench ledger
 	$(BIN)/genieset bench duplicates
 	$(BIN)/genieset bench duplicates --clips 1000000
+	$(BIN)/genieset bench quality
 
 .PHONY: check
 check: $(READY)  ## format, lint and types only
