@@ -41,6 +41,7 @@ soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random;
 bench: $(READY)  ## the benchmarks of the README, one after the other; takes an hour
 	$(BIN)/genieset bench cut --peers
 	$(BIN)/genieset bench cut --hours 10
+	$(BIN)/genieset bench score
 	$(BIN)/genieset bench engine
 	$(BIN)/genieset bench ledger
 	$(BIN)/genieset bench duplicates

@@ -46,6 +46,7 @@ app.add_typer(classifier_app, name="classifier")
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure how fast it is, against floors and peers.")
 bench_app.command("cut")(benching.bench_cut)
+bench_app.command("score")(benching.bench_score)
 bench_app.command("engine")(benching.bench_engine)
 bench_app.command("ledger")(benching.bench_ledger)
 bench_app.command("quality")(benching.bench_quality)

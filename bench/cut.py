@@ -16,7 +16,7 @@ from bench import by_ffmpeg
 from bench.clips import whole_clips
 from bench.rounds import Cost, Missing, Work, median_cpu_s, median_ratio, take_turns
 from bench.sources import RENDITIONS
-from filters.base import scorer_names
+from filters.base import scorer_names, wide_scorers
 from pipeline.engine import all_parts
 from pipeline.frame import FrameSettings
 from pipeline.ingest import Unit, ingest
@@ -63,7 +63,8 @@ def unit_of(video: Path) -> Unit:
     """A local video, to be ingested with all `clip` scorers; its dataset is still to be named."""
     source = FilesSource(path=str(video))
     found = next(iter(source.discover(_raise)))
-    return Unit("", found.video, source, FrameSettings(), tuple(scorer_names()), "bench")
+    of_clips = [name for name in scorer_names() if name not in wide_scorers([name])]
+    return Unit("", found.video, source, FrameSettings(), tuple(of_clips), "bench")
 
 
 def _ingest(video: Path) -> Work:

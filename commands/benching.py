@@ -50,6 +50,36 @@ def bench_cut(
         _print_costs(result)
 
 
+def bench_score(
+    videos: Annotated[
+        list[Path] | None, typer.Argument(help="Your own videos; the samples of gameplay by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each clip is measured.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """CPU that each scorer takes for a clip."""
+    for video in videos or []:
+        if not video.is_file():
+            raise UserError(f"{video}: no such file")
+    from bench.score import bench_score as run
+
+    with screen.progress() as progress:
+        result = run(
+            videos or [], rounds, lambda done, total, what: progress.step("bench", done, total, what)
+        )
+    if as_json:
+        screen.print_json(result)
+        return
+    ((floor, decoding),) = result["floor"].items()
+    rows = {
+        f"{name} ({figures['view']})": f"{figures['cpu_ms_per_clip']:.1f} ms"
+        for name, figures in result["measured"].items()
+    }
+    screen.print_rows("score", rows | {floor: f"{decoding['cpu_ms_per_clip']:.1f} ms"}, right=True)
+    dearest = max(result["measured"].items(), key=lambda row: float(row[1]["cpu_ms_per_clip"]))
+    screen.say(f"the dearest scorer is {dearest[0]}: {dearest[1]['cpu_ms_per_clip']:.0f} ms of CPU a clip")
+
+
 def bench_engine(
     videos: Annotated[Path, typer.Argument(help="A folder of videos to cut.")] = Path("examples/gameplay"),
     units: Annotated[int, typer.Option(min=1, help="How many units that do nothing.")] = 10_000,

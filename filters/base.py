@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import ClassVar, Literal, cast
 
@@ -16,6 +17,7 @@ import filters
 from shards.codec import Frames
 from shards.errors import UserError
 from shards.records import ContentBox
+from shards.wide import WideFrame
 
 _AT = "@"
 
@@ -33,12 +35,16 @@ class ClipFrames:
         frames: I420 pictures, `[T, H * 3 // 2, W]` uint8.
         content_box: where the source's picture lies in the frame, in pixels.
         fps: frames a second.
+        wide: larger ones of the frames, in their order; only a scorer of view `wide` may count on them.
     """
 
-    def __init__(self, frames: Frames, content_box: ContentBox, fps: float) -> None:
+    def __init__(
+        self, frames: Frames, content_box: ContentBox, fps: float, wide: Sequence[WideFrame] = ()
+    ) -> None:
         self.frames = frames
         self.content_box = content_box
         self.fps = fps
+        self.wide = wide
 
     @cached_property
     def luma(self) -> npt.NDArray[np.uint8]:
@@ -47,15 +53,33 @@ class ClipFrames:
         return self.frames[:, y : y + height, x : x + width]
 
     @cached_property
-    def luma_change(self) -> npt.NDArray[np.float64]:
-        """Mean absolute difference of luma to the frame before, `[T - 1]`, in 0 to 1."""
+    def luma_steps(self) -> npt.NDArray[np.uint8]:
+        """Absolute difference of luma to the frame before, `[T - 1, h, w]` uint8."""
         before, after = self.luma[:-1], self.luma[1:]
         # Unsigned bytes: the difference of the larger and the smaller never wraps.
-        change = np.maximum(before, after) - np.minimum(before, after)
+        return np.maximum(before, after) - np.minimum(before, after)
+
+    @cached_property
+    def luma_change(self) -> npt.NDArray[np.float64]:
+        """Mean absolute difference of luma to the frame before, `[T - 1]`, in 0 to 1."""
         # A sum of whole numbers is exact, and faster than numpy's mean.
-        total = change.sum(axis=(1, 2), dtype=np.uint32)
+        total = self.luma_steps.sum(axis=(1, 2), dtype=np.uint32)
         mean: npt.NDArray[np.float64] = total / self.luma[0].size
         return mean / 255.0
+
+    @cached_property
+    def wide_pictures(self) -> npt.NDArray[np.uint8]:
+        """The wide frames as RGB, `[n, H, W, 3]` uint8, without padding; which they are, `wide` tells.
+
+        Raises:
+            ValueError: the clip came without.
+        """
+        from PIL import Image
+
+        if not self.wide:
+            raise ValueError("a clip without wide frames was given to a scorer that looks at them")
+        pictures = [Image.open(io.BytesIO(wide.jpeg)).convert("RGB") for wide in self.wide]
+        return np.stack([np.asarray(picture) for picture in pictures])
 
 
 class Scorer(ABC):
@@ -74,7 +98,8 @@ class Scorer(ABC):
         argument_is: what the argument is, for messages; None if it takes none.
         argument: the one that this scorer was made with.
         version: raised whenever the same clip would get another score.
-        view: what it looks at: `clip`, all frames at the clip's own size.
+        view: what it looks at: `clip`, all frames at the clip's own size, or `wide`, about four of them
+            with up to 640 pixels a side, which are only made where a scorer asks for them.
         ranges: each score's name -> (lowest, highest) value.
         blobs: each fingerprint's name -> its length in bytes. It is stored beside the scores, for
             stages that compare clips; no rule sees it, nor does the catalog.
@@ -84,7 +109,7 @@ class Scorer(ABC):
     argument_is: ClassVar[str | None] = None
     argument: str | None = None
     version: ClassVar[int]
-    view: ClassVar[Literal["clip"]] = "clip"
+    view: ClassVar[Literal["clip", "wide"]] = "clip"
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
     blobs: ClassVar[Mapping[str, int]] = {}
 
@@ -110,6 +135,15 @@ def _scorer_classes() -> dict[str, type[Scorer]]:
 def scorer_names() -> list[str]:
     """The names of all scorers in `filters/` that take no argument."""
     return sorted(name for name, scorer in _scorer_classes().items() if scorer.argument_is is None)
+
+
+def wide_scorers(names: Iterable[str]) -> list[str]:
+    """Those of these scorers that look at wide frames.
+
+    Raises:
+        UserError: there is no scorer of one of the names.
+    """
+    return [name for name in names if _scorer_class(name)[0].view == "wide"]
 
 
 def scorer_folder(name: str) -> str:

@@ -293,8 +293,8 @@ class UnitMaker:
         return Unit(
             store=Store(self.config.dataset).everywhere,
             video=video,
-            source=source,
-            frame=self.config.frame,
+            source=source.for_wide() if self.config.wide else source,
+            frame=self.config.unit_frame,
             scorers=self.config.measured,
             settings=self.config.settings_hash,
             remote=source.site(video) is not None,

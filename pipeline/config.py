@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
 
-from filters.base import scorer_names
+from filters.base import scorer_names, wide_scorers
 from filters.classifier.artifact import is_classifier_id
 from filters.titles import TitleRules
 from pipeline.budget import DEFAULT_SITE, SiteSettings
@@ -177,9 +177,26 @@ class BuildConfig(Block):
         return classifier_location(Store(self.dataset).everywhere, self.classifier)
 
     @property
+    def wide(self) -> bool:
+        """Whether wide frames are made: on request, or because a scorer looks at them."""
+        return self.frame.wide or bool(wide_scorers(self.scorers))
+
+    @property
+    def unit_frame(self) -> FrameSettings:
+        """How a unit is cut."""
+        return self.frame.model_copy(update={"wide": self.wide})
+
+    @property
+    def unit_sources(self) -> tuple[Source, ...]:
+        """The sources as they are asked for the bytes of a unit."""
+        return tuple(source.for_wide() for source in self.sources) if self.wide else self.sources
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """What decides a dataset's bytes, given its videos: no places, no parallelism."""
         recipe = self.model_dump(mode="json", exclude=_SHAPES_NO_BYTES)
+        # Wide frames lie beside packs and are in no shard.
+        del recipe["frame"]["wide"]
         # Rules are tried in order, and JSON objects have none.
         recipe["curate"]["rules"] = [list(rule) for rule in self.curate.rules.items()]
         # Which it is, not where it lies; and a build without one is as before there were any.
@@ -191,8 +208,8 @@ class BuildConfig(Block):
     @property
     def settings_hash(self) -> str:
         """Of what shapes clips: packs and commits are named by it, so that a change cuts anew."""
-        shaping = self.frame.model_dump(mode="json") | {"cut": CUT_VERSION, "codec": CODEC_VERSION}
-        shaping |= {source.kind: source.shaping for source in self.sources if source.shaping}
+        shaping = self.unit_frame.shaping | {"cut": CUT_VERSION, "codec": CODEC_VERSION}
+        shaping |= {source.kind: source.shaping for source in self.unit_sources if source.shaping}
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
 
 

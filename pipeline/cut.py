@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode import EARLY_SLOTS, PICTURE_BYTES, decode
+from pipeline.decode import EARLY_SLOTS, PICTURE_BYTES, WIDE_SLOTS, Decoded, decode
 from pipeline.frame import FrameSettings
 from pipeline.probe import MAX_GAP_S, Probe
 from shards.codec import CLIP_FPS, CLIP_FRAMES, HEIGHT_PX, WIDTH_PX, Frames
+from shards.wide import WideFrame
 
 CUT_VERSION = 2
 """Raised whenever the same source would become other frames: packs of another version are cut anew."""
@@ -33,11 +34,13 @@ class CutClip:
         first_frame: its place on the 10-fps grid, counted from the source's first frame.
         frames: I420 pictures, `[160, 135, 160]` uint8.
         unique_frames: pictures that differ from the one before, in 1 to 160.
+        wide: larger ones of its frames, about four and in their order; none unless they are made.
     """
 
     first_frame: int
     frames: Frames
     unique_frames: int
+    wide: tuple[WideFrame, ...] = ()
 
 
 @dataclass
@@ -70,20 +73,24 @@ def cut(
     room, before = bytearray(CLIP_FRAMES * PICTURE_BYTES), b""
     report = report or CutReport()
     first = filled = unique = 0
-    with closing(decode(path, probe, settings)) as timed:
-        for slot, picture in _on_grid(timed, 1 / probe.fps if probe.fps else 0):
+    wide: dict[int, WideFrame] = {}
+    with closing(decode(path, probe, settings)) as decoded:
+        for slot, picture, jpeg in _on_grid(decoded, 1 / probe.fps if probe.fps else 0):
             if filled and slot != first + filled:
                 # A gap in time ends the clip; the next one begins behind it.
                 report.dropped_frames += filled
                 filled = 0
             if not filled:
-                first, unique = slot, 1
+                first, unique, wide = slot, 1, {}
             elif picture != before:
                 unique += 1
             room[filled * PICTURE_BYTES : (filled + 1) * PICTURE_BYTES] = before = picture
+            if jpeg is not None:
+                # Where a picture's size changes midway, ffmpeg begins to count anew.
+                wide.setdefault(slot // WIDE_SLOTS, WideFrame(filled, jpeg))
             filled += 1
             if filled == CLIP_FRAMES:
-                yield CutClip(first, _frames(room), unique)
+                yield CutClip(first, _frames(room), unique, tuple(wide.values()))
                 filled, room = 0, bytearray(CLIP_FRAMES * PICTURE_BYTES)
     report.dropped_frames += filled
 
@@ -92,8 +99,8 @@ def _frames(pictures: bytearray) -> Frames:
     return np.frombuffer(pictures, np.uint8).reshape(CLIP_FRAMES, HEIGHT_PX * 3 // 2, WIDTH_PX)
 
 
-def _on_grid(timed: Iterator[tuple[float, bytes]], stay_s: float) -> Iterator[tuple[int, bytes]]:
-    """Time stamps in seconds -> places on the 10-fps grid, ascending, each once.
+def _on_grid(decoded: Iterator[Decoded], stay_s: float) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Time stamps -> places on the 10-fps grid, ascending, each once, with picture and JPEG.
 
     A place without a picture of its own repeats the last one, over at most `MAX_GAP_S`; the very
     last picture stays for `stay_s`.
@@ -101,7 +108,7 @@ def _on_grid(timed: Iterator[tuple[float, bytes]], stay_s: float) -> Iterator[tu
     most = int(MAX_GAP_S * CLIP_FPS)
     start_s: float | None = None
     past_s, last, shown = 0.0, -1, None
-    for time_s, picture in timed:
+    for time_s, picture, jpeg in decoded:
         start_s = time_s if start_s is None else start_s
         past_s = time_s - start_s
         slot = _slot(past_s)
@@ -109,12 +116,12 @@ def _on_grid(timed: Iterator[tuple[float, bytes]], stay_s: float) -> Iterator[tu
             continue
         if shown is not None and slot - last - 1 <= most:
             for missing in range(last + 1, slot):
-                yield missing, shown
+                yield missing, shown, None
         last, shown = slot, picture
-        yield slot, picture
+        yield slot, picture, jpeg
     if shown is not None:
         for missing in range(last + 1, min(last + 1 + most, _slot(past_s + stay_s))):
-            yield missing, shown
+            yield missing, shown, None
 
 
 def _slot(past_s: float) -> int:

@@ -2,7 +2,8 @@
 
 ffmpeg is a child without network and without a file name: it reads one file descriptor, through
 the protocol `fd` and the demuxers of `pipeline.probe`, with a limit of memory and a deadline. It
-picks the frames of the 10-fps grid, scales them, and pipes them with their time stamps (NUT).
+picks the frames of the 10-fps grid, scales them, and pipes them with their time stamps (NUT). Where
+wide frames are wanted, one of 40 goes through the same pipe a second time: larger, and as a JPEG.
 
 Where time stamps run backward (recordings laid end to end) what follows is placed behind a gap of
 `_SPLICE_S`.
@@ -20,13 +21,13 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import av
 import ffmpeg
 import imageio_ffmpeg
 
-from pipeline.frame import FrameSettings, geometry
+from pipeline.frame import FrameSettings, geometry, wide_size
 from pipeline.outcomes import Failed
 from pipeline.probe import DEMUXERS, MAX_GAP_S, Probe
 from shards.codec import CLIP_FPS, HEIGHT_PX, WIDTH_PX
@@ -51,6 +52,13 @@ _PIPE_BYTES = 2**20
 # Other names of the matrix that clips are in.
 _BT601 = frozenset({"smpte170m", "bt470bg"})
 
+# Of so many places on the grid the first is kept wide too: four a clip.
+WIDE_SLOTS = 40
+# From 2, the best, to 31; at 3 small text keeps its edges.
+_JPEG_QUALITY = 3
+
+_SCALER = "bicubic+accurate_rnd+full_chroma_int+bitexact"
+
 PICTURE_BYTES = HEIGHT_PX * 3 // 2 * WIDTH_PX
 """One I420 picture of a clip's size."""
 
@@ -62,8 +70,21 @@ _TURNS: dict[int, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple[float, bytes]]:
-    """Time stamp in seconds and I420 picture (`PICTURE_BYTES`) of about ten frames a second."""
+class Decoded(NamedTuple):
+    """A frame of a source.
+
+    Attributes:
+        picture: I420, `PICTURE_BYTES`.
+        jpeg: the same frame upright and at `wide_size`, if it is one of those that are kept wide.
+    """
+
+    time_s: float
+    picture: bytes
+    jpeg: bytes | None
+
+
+def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[Decoded]:
+    """About ten frames a second."""
     duration_s = min(probe.duration_s or _UNKNOWN_DURATION_S, _MAX_DURATION_S)
     deadline_s = max(_MIN_DEADLINE_S, _DEADLINE_PER_SOURCE_S * duration_s)
     expired = threading.Event()
@@ -88,9 +109,9 @@ def decode(path: Path, probe: Probe, settings: FrameSettings) -> Generator[tuple
             resource.prlimit(child.pid, resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
             timer.start()
             fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            for timed in _demux(child.stdout.fileno()):
+            for frame in _demux(child.stdout.fileno()):
                 decoded += 1
-                yield timed
+                yield frame
             # A decoder that stumbled over the end of a damaged file exits with an error too; what
             # it gave before is good.
             code = child.wait()
@@ -122,10 +143,7 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
     picture = source["V:0"].filter("setpts", _FORWARD)
     if probe.interlaced:
         picture = picture.filter("bwdif", mode="send_frame", deint="interlaced")
-    slot = f"floor(({{}}-start_t)*{CLIP_FPS}+{EARLY_SLOTS})"
-    picture = picture.filter(
-        "select", f"isnan(prev_selected_t)+gt({slot.format('t')},{slot.format('prev_selected_t')})"
-    )
+    picture = _first_of_each(picture, 1)
     if place.source[2:] != (probe.width, probe.height):
         # In shares of the picture, whose size may change midway.
         x, y, width, height = place.source
@@ -136,16 +154,22 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
             f"iw*{x}/{probe.width}",
             f"ih*{y}/{probe.height}",
         )
-    picture = to_bt601(picture, probe, *place.scaled)
-    if probe.upside_down:
-        picture = picture.filter("vflip")
-    for turn in _TURNS[probe.rotation_deg]:
-        picture = picture.filter(*turn)
+    streams, coding = [], {"vcodec": "rawvideo"}
+    if settings.wide:
+        both = picture.filter_multi_output("split")
+        picture, larger = both[0], both[1]
+        larger = _upright(_first_of_each(larger, WIDE_SLOTS), probe, *wide_size(probe, settings.fit))
+        # A JPEG is in full range.
+        larger = larger.filter("scale", flags=_SCALER, in_range="limited", out_range="full")
+        streams, coding = [larger.filter("format", "yuvj420p")], _WIDE_CODING
+    picture = _upright(picture, probe, *place.scaled)
     picture = picture.filter("pad", WIDTH_PX, HEIGHT_PX, place.box.x, place.box.y)
-    output = picture.output(
+    output = ffmpeg.output(
+        *streams,
+        picture,
         "pipe:1",
         format="nut",
-        vcodec="rawvideo",
+        **coding,
         fps_mode="passthrough",
         enc_time_base="1:90000",
         map_metadata=-1,
@@ -166,6 +190,39 @@ def _command(fd: int, probe: Probe, settings: FrameSettings) -> list[str]:
     return list(ffmpeg.compile(output, cmd=ffmpeg_binary(settings.ffmpeg)))
 
 
+# Packets of one time leave in the order of their streams: a JPEG, then the picture of the same frame.
+_WIDE_CODING: dict[str, Any] = {
+    "c:v:0": "mjpeg",
+    "q:v:0": _JPEG_QUALITY,
+    "threads:v:0": 1,
+    "flags:v:0": "+bitexact",
+    "c:v:1": "rawvideo",
+    # However long the next JPEG takes: at most `WIDE_SLOTS` pictures wait for it.
+    "max_interleave_delta": 0,
+}
+
+
+def _first_of_each(picture: ffmpeg.nodes.FilterableStream, slots: int) -> ffmpeg.nodes.FilterableStream:
+    """The first frame in each run of so many places on the grid."""
+    run = f"floor(({{}}-start_t)*{CLIP_FPS}+{EARLY_SLOTS})"
+    if slots > 1:
+        run = f"floor({run}/{slots})"
+    return picture.filter(
+        "select", f"isnan(prev_selected_t)+gt({run.format('t')},{run.format('prev_selected_t')})"
+    )
+
+
+def _upright(
+    picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int
+) -> ffmpeg.nodes.FilterableStream:
+    picture = to_bt601(picture, probe, width, height)
+    if probe.upside_down:
+        picture = picture.filter("vflip")
+    for turn in _TURNS[probe.rotation_deg]:
+        picture = picture.filter(*turn)
+    return picture
+
+
 def to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, height: int) -> Any:
     """Scale, and bring the colours to 8 bits of BT.601 limited range.
 
@@ -176,7 +233,7 @@ def to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, h
         "scale",
         width,
         height,
-        flags="bicubic+accurate_rnd+full_chroma_int+bitexact",
+        flags=_SCALER,
         in_color_matrix=probe.matrix,
         in_range="full" if probe.full_range else "limited",
         out_color_matrix="bt2020" if probe.hdr else probe.matrix,
@@ -204,16 +261,21 @@ def to_bt601(picture: ffmpeg.nodes.FilterableStream, probe: Probe, width: int, h
     return picture.filter("colormatrix", src=probe.matrix, dst="smpte170m")
 
 
-def _demux(pipe: int) -> Iterator[tuple[float, bytes]]:
+def _demux(pipe: int) -> Iterator[Decoded]:
     try:
         # libavformat reads the pipe itself: no call into Python for each piece of a picture.
         with av.open(f"pipe:{pipe}", mode="r", format="nut") as container:
             base = container.streams.video[0].time_base
             assert base is not None
+            of_pictures = len(container.streams.video) - 1
+            jpeg_pts, jpeg = None, b""
             for packet in container.demux():
+                if packet.stream_index != of_pictures:
+                    jpeg_pts, jpeg = packet.pts, bytes(packet)
                 # A child that dies leaves half a picture behind.
-                if packet.size == PICTURE_BYTES and packet.pts is not None:
-                    yield packet.pts * base.numerator / base.denominator, bytes(packet)
+                elif packet.size == PICTURE_BYTES and packet.pts is not None:
+                    time_s = packet.pts * base.numerator / base.denominator
+                    yield Decoded(time_s, bytes(packet), jpeg if packet.pts == jpeg_pts else None)
     except av.FFmpegError:
         # The pipe ended before a header or inside a frame: the exit code tells why.
         return

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.probe import Probe
 from shards.codec import HEIGHT_PX, WIDTH_PX
 from shards.records import ContentBox
 from shards.settings import Block
+
+WIDE_PX = 640
+"""No side of a wide frame is longer."""
 
 
 class FrameSettings(Block):
@@ -19,11 +22,19 @@ class FrameSettings(Block):
             loses the edges; `stretch` fills it and bends the picture.
         allow_low_fps: cut sources of less than 10 frames a second too, by repeating frames.
         ffmpeg: `bundled`, the pinned binary that pip installed, or `system`, the one on the PATH.
+        wide: keep about four larger frames of each clip beside its pack, also where no scorer wants
+            them yet; whoever does has them measured without another download.
     """
 
     fit: Literal["pad", "crop", "stretch"] = "pad"
     allow_low_fps: bool = False
     ffmpeg: Literal["bundled", "system"] = "bundled"
+    wide: bool = False
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What shapes the clips and the frames beside them, as JSON has it."""
+        return self.model_dump(mode="json", exclude=None if self.wide else {"wide"})
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,17 @@ def geometry(probe: Probe, fit: Literal["pad", "crop", "stretch"]) -> Geometry:
         picture = _centre_crop(picture, shown_width / shown_height, turned)
     box = ContentBox((WIDTH_PX - width) // 4 * 2, (HEIGHT_PX - height) // 4 * 2, width, height)
     return Geometry(picture, (height, width) if turned else (width, height), box)
+
+
+def wide_size(probe: Probe, fit: Literal["pad", "crop", "stretch"]) -> tuple[int, int]:
+    """(width, height) that a wide frame is scaled to, before it is turned upright.
+
+    It shows what the clip shows, in its own shape: no padding, square pixels, nothing enlarged.
+    """
+    _, _, width, height = geometry(probe, fit).source
+    shown_width = float(width * probe.pixel_aspect)
+    scale = min(width / shown_width, WIDE_PX / shown_width, WIDE_PX / height, 1.0)
+    return min(WIDE_PX, _even(shown_width * scale)), min(WIDE_PX, _even(height * scale))
 
 
 def _centre_crop(picture: ContentBox, aspect: float, turned: bool) -> ContentBox:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from filters.base import ClipFrames, load_scorers, measure, scorer_folder
+from filters.base import ClipFrames, load_scorers, measure, scorer_folder, wide_scorers
 from pipeline.cut import CutReport, cut
 from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
@@ -24,10 +25,12 @@ from pipeline.scratch import scratch_folder
 from pipeline.sources.base import Source
 from shards.codec import CLIP_FPS, CLIP_FRAMES, encode_clip
 from shards.commits import Commit, create_commit, pack_name
+from shards.errors import UserError
 from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index
 from shards.keys import clip_key
 from shards.records import Clip, Video
 from shards.store import Store
+from shards.wide import WideReader, WideWriter, wide_name
 
 _NOBODY = OptOut()
 
@@ -138,17 +141,36 @@ class MeasureUnit:
 
 
 def measure_pack(unit: MeasureUnit) -> int:
-    """Measure the clips of a pack that was cut earlier; returns their number."""
+    """Measure the clips of a pack that was cut earlier; returns their number.
+
+    Raises:
+        UserError: a scorer looks at wide frames, and none are kept beside the pack.
+    """
     store = Store(unit.store)
     scorers = load_scorers(unit.scorers)
     scores: Scores = {name: [] for name in unit.scorers}
     placed_clips = read_index(store, unit.pack)
-    for placed in placed_clips:
-        clip = placed.clip
-        frames = decode_frames(read_clip(store, unit.pack, placed))
-        _note(scores, clip.key, measure(scorers, ClipFrames(frames, clip.content_box, clip.fps)))
+    with _wide_frames(store, unit) as wide:
+        for placed in placed_clips:
+            clip = placed.clip
+            frames = decode_frames(read_clip(store, unit.pack, placed))
+            seen = ClipFrames(frames, clip.content_box, clip.fps, wide.frames(clip.key) if wide else ())
+            _note(scores, clip.key, measure(scorers, seen))
     _write_scores(store, unit.pack, scores)
     return len(placed_clips)
+
+
+def _wide_frames(store: Store, unit: MeasureUnit) -> AbstractContextManager[WideReader | None]:
+    wanted = wide_scorers(unit.scorers)
+    if not wanted:
+        return nullcontext()
+    name = wide_name(unit.pack)
+    if not store.exists(name):
+        raise UserError(
+            f"dataset {store.url}: scorer {wanted[0]} looks at wide frames, and there is no {name}; bring it "
+            "back, or build into another dataset with `frame: {wide: true}`"
+        )
+    return WideReader(store, unit.pack)
 
 
 def score_name(scorer: str, pack: str) -> str:
@@ -162,8 +184,8 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
     scores: Scores = {scorer: [] for scorer in unit.scorers}
     box = geometry(found, unit.frame.fit).box
     report = CutReport()
-    with store.stage() as staged:
-        with ClipTarWriter(staged.file) as tar:
+    with store.stage() as staged, store.stage() if unit.frame.wide else nullcontext() as beside:
+        with ClipTarWriter(staged.file) as tar, WideWriter(beside.file) if beside else nullcontext() as wide:
             for piece in cut(path, found, unit.frame, report):
                 encoded = encode_clip(piece.frames)
                 clip = Clip(
@@ -175,14 +197,18 @@ def _pack(store: Store, unit: Unit, path: Path, found: Probe) -> Ended:
                     fps=CLIP_FPS,
                     content_box=box,
                 )
-                seen = ClipFrames(decode_frames(encoded), box, CLIP_FPS)
+                seen = ClipFrames(decode_frames(encoded), box, CLIP_FPS, piece.wide)
                 _note(scores, clip.key, measure(scorers, seen))
                 tar.append(clip, encoded)
+                if wide:
+                    wide.append(clip.key, piece.wide)
         if not tar.placed:
             raise Rejected("too_short", f"no {CLIP_FRAMES / CLIP_FPS:g} s without a gap in it")
         staged.file.seek(0)
         name = pack_name(video_id, unit.settings, hashlib.file_digest(staged.file, "sha256").hexdigest())
         staged.publish(name)
+        if beside:
+            beside.publish(wide_name(name))
     store.put_table(index_name(name), tar.index())
     _write_scores(store, name, scores)
     return Ended(INGESTED, pack=name, clips=len(tar.placed), dropped_frames=report.dropped_frames)

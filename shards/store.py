@@ -11,11 +11,12 @@ import errno
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -214,9 +215,13 @@ class Store:
         return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file())
 
 
+PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "compression_level": 3})
+"""Fixed, so that bytes depend on rows alone."""
+
+
 def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     """Parquet with fixed settings, so that the bytes depend on the rows alone."""
-    pq.write_table(table, file, compression="zstd", compression_level=3, row_group_size=65536)
+    pq.write_table(table, file, row_group_size=65536, **PARQUET_SETTINGS)
 
 
 def sync_folder(folder: Path) -> None:

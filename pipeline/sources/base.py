@@ -98,6 +98,10 @@ class Source(Block, ABC):
             Rejected: the video has opted out.
         """
 
+    def for_wide(self) -> Source:
+        """The source as it is asked where wide frames are made: for pictures that are large enough."""
+        return self
+
     def check(self) -> None:
         """See, before a run, that what the source needs is there.
 

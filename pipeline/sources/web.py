@@ -32,6 +32,9 @@ _PAGES_AT_ONCE = 20
 # These extractors read any page and have no ids of their own.
 _SITELESS = frozenset({None, "", "Generic", "HTML5MediaEmbed"})
 
+# The lowest rendition on which text is read and a small face seen.
+_WIDE_MIN_HEIGHT_PX = 360
+
 _UNREAD: Mapping[str, Any] = MappingProxyType({})
 
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")]
@@ -49,7 +52,8 @@ class WebSource(Source):
             (`ytsearch50:platformer longplay`).
         feeds: RSS or Atom feeds.
         max_videos: at most so many from each URL, search or feed.
-        min_height_px: the smallest rendition at least this high is downloaded.
+        min_height_px: the smallest rendition at least this high is downloaded; where wide frames are
+            made, it is at least 360.
         metadata: `listing` takes what lists and feeds say of a video; `page` reads each new video's page
             too, so that the title rules see its whole description, for a request or more a video.
         subtitles: languages in which subtitles are kept with the video's pack, if there are any.
@@ -170,6 +174,10 @@ class WebSource(Source):
             | {f"{language}.vtt": path.read_bytes() for language, path in sorted(got.subtitles.items())},
             requests=got.requests,
         )
+
+    def for_wide(self) -> WebSource:
+        """It, with a rendition of at least 360 lines."""
+        return self.model_copy(update={"min_height_px": max(self.min_height_px, _WIDE_MIN_HEIGHT_PX)})
 
     def site(self, video: Video) -> str:
         """The name of the site's extractor, or the host."""

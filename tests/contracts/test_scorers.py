@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from filters.base import (
     ClipFrames,
@@ -17,19 +19,42 @@ from filters.base import (
     score_names,
     scorer_folder,
     scorer_names,
+    wide_scorers,
 )
+from pipeline.engine import all_parts
+from pipeline.frame import FrameSettings
+from pipeline.ingest import MeasureUnit, Unit, ingest, measure_pack, score_name
+from pipeline.sources.files import FilesSource
 from shards.codec import Frames
 from shards.errors import UserError
 from shards.records import ContentBox
+from shards.store import Store
+from shards.wide import WideFrame
 
 RNG = np.random.default_rng(0)
 CLIPS: dict[str, Frames] = {
     "noise": RNG.integers(0, 256, (160, 135, 160), np.uint8),
     "black": np.full((160, 135, 160), 16, np.uint8),
     "white": np.full((160, 135, 160), 235, np.uint8),
+    "still": np.broadcast_to(RNG.integers(0, 256, (135, 160), np.uint8), (160, 135, 160)),
     "short": RNG.integers(0, 256, (3, 135, 160), np.uint8),
     "single": RNG.integers(0, 256, (1, 135, 160), np.uint8),
 }
+BOXES = [ContentBox(0, 0, 160, 90), ContentBox(34, 0, 90, 90), ContentBox(40, 44, 80, 2)]
+
+
+def seen(clip: str, box: ContentBox = BOXES[0]) -> ClipFrames:
+    """A clip of these frames, with wide frames that show about the same in the box's shape."""
+    frames = CLIPS[clip].copy()
+    frames.flags.writeable = False
+    wide = []
+    for place in range(0, len(frames), 40):
+        x, y, width, height = box
+        luma = Image.fromarray(frames[place, y : y + height, x : x + width])
+        jpeg = io.BytesIO()
+        luma.resize((4 * width, 4 * height)).convert("RGB").save(jpeg, "JPEG")
+        wide.append(WideFrame(place, jpeg.getvalue()))
+    return ClipFrames(frames, box, 10, wide)
 
 
 @pytest.fixture(params=[*scorer_names(), "quality"])
@@ -60,19 +85,49 @@ def test_it_is_named_after_its_file_and_says_what_it_measures(scorer: Scorer) ->
 
 
 @pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("box", [ContentBox(0, 0, 160, 90), ContentBox(34, 0, 90, 90)])
+@pytest.mark.parametrize("box", BOXES)
 def test_it_returns_what_it_declares(scorer: Scorer, clip: str, box: ContentBox) -> None:
-    scores = measure([scorer], ClipFrames(CLIPS[clip], box, 10))[scorer.called]
+    scores = measure([scorer], seen(clip, box))[scorer.called]
     assert scores.keys() == scorer.ranges.keys() | scorer.blobs.keys()
     assert all(math.isfinite(scores[name]) for name in scorer.ranges)
     assert all(len(scores[name]) == size for name, size in scorer.blobs.items())
 
 
-def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer) -> None:
-    frames = CLIPS["noise"].copy()
-    frames.flags.writeable = False
-    clip = ContentBox(0, 0, 160, 90)
-    assert measure([scorer], ClipFrames(frames, clip, 10)) == measure([scorer], ClipFrames(frames, clip, 10))
+@pytest.mark.parametrize("clip", CLIPS)
+def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer, clip: str) -> None:
+    (again,) = load_scorers.__wrapped__((scorer.called,))
+    assert measure([scorer], seen(clip)) == measure([scorer], seen(clip)) == measure([again], seen(clip))
+
+
+@pytest.fixture(scope="module")
+def measured_while_cut(
+    make_video: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, str]:
+    """The pack of two clips, measured by every scorer while it was cut."""
+    path = make_video("test.mp4", "testsrc2=size=480x360:rate=15:duration=33")
+    folder = tmp_path_factory.mktemp("dataset")
+    source = FilesSource(path=str(path))
+    (found,) = source.discover(pytest.fail)
+    frame, names = FrameSettings(wide=True), tuple(scorer_names())
+    ended = all_parts(ingest(Unit(str(folder), found.video, source, frame, names, "test")))
+    assert ended.pack
+    return Store(folder), ended.pack
+
+
+@pytest.mark.parametrize("called", scorer_names())
+def test_measured_from_its_pack_a_clip_gets_the_same_scores(
+    called: str, measured_while_cut: tuple[Store, str]
+) -> None:
+    store, pack = measured_while_cut
+    name = score_name(called, pack)
+    before = store.read(name)
+    store.remove(name)
+    assert measure_pack(MeasureUnit(store.url, pack, (called,))) == 2
+    assert store.read(name) == before
+
+
+def test_what_looks_at_wide_frames_says_so() -> None:
+    assert wide_scorers(scorer_names()) == ["faces", "text_area"]
 
 
 def test_no_two_scorers_share_a_score() -> None:

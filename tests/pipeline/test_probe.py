@@ -267,7 +267,7 @@ def test_cover_art_before_the_video_is_passed_over(make_video: MakeVideo, tmp_pa
     ffmpeg("-i", video, "-i", cover, *maps, path.with_suffix(".mp4"))
     found = probe(path.with_suffix(".mp4"))
     assert (found.width, found.codec) == (64, "h264")
-    pictures = [picture for _, picture in decoding.decode(path.with_suffix(".mp4"), found, FrameSettings())]
+    pictures = [frame.picture for frame in decoding.decode(path.with_suffix(".mp4"), found, FrameSettings())]
     assert len(pictures) == 40
 
 
