@@ -148,7 +148,11 @@ def bench_quality(
     with open_engine(1) as engine, screen.progress() as progress:
         found = run(videos, pieces, epochs, seed, engine, progress)
     if as_json:
-        screen.print_json(asdict(found))
+        areas = {
+            title: {name: area.model_dump(mode="json") for name, area in told.items()}
+            for title, told in (("auc", found.auc), ("shuffled", found.shuffled))
+        }
+        screen.print_json({"kinds": found.kinds, "videos": found.videos, **areas})
         return
     screen.print_counts("clips", found.kinds)
     for title, auc in (("AUC", found.auc), ("AUC with labels shuffled", found.shuffled)):
