@@ -23,7 +23,7 @@ from shards.store import Store
 from tests.faults.commands import genieset
 from tests.faults.processes import wait_until
 from tests.labelling.conftest import Served
-from tests.labelling.test_page import browser, opened, press, shown  # noqa: F401 - a fixture
+from tests.labelling.test_page import browser, opened, press, shown, wait_until_stored  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 GAMES = ("coinrun_hard_run", "jumper_bunny", "miner_dig_4x3", "caveflyer_60fps")
@@ -79,6 +79,7 @@ def test_the_whole_loop(browser: Browser, corpus: dict[str, bool], tmp_path: Pat
         for _ in corpus:
             wait_until(lambda: shown(page) is not None, "a clip")
             press(page, "5" if corpus[shown(page) or ""] else "1")
+        wait_until_stored(page)
         assert f"{len(corpus)} labels" in Served(process, address[0]).stop()
     labels = dataset / "labels" / "labels.jsonl"
     assert len(labels.read_text().splitlines()) == len(corpus)
