@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,21 @@ Epoch = Callable[[int, float], None]
 """Is told the number of an epoch and its loss on validation."""
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a backbone learns from, as places among the labelled clips.
+
+    Attributes:
+        good: `[clips]`, what each of them is; read only at the places below.
+        train: places to learn from.
+        validation: places that say when it is enough.
+    """
+
+    good: npt.NDArray[np.bool_]
+    train: npt.NDArray[np.intp]
+    validation: npt.NDArray[np.intp]
+
+
 class Backbone(ABC):
     """Learns to tell good clips from bad ones, a logit a frame; a clip's logit is the mean of them.
 
@@ -42,18 +58,11 @@ class Backbone(ABC):
         """What is kept of one clip's pictures, `[N, ...]`."""
 
     @abstractmethod
-    def fit(
-        self,
-        seen: Seen,
-        good: npt.NDArray[np.bool_],
-        train: npt.NDArray[np.intp],
-        validation: npt.NDArray[np.intp],
-        on_epoch: Epoch,
-    ) -> nn.Module:
-        """Learn from the clips at `train`, until those at `validation` say that it is enough.
+    def fit(self, seen: Seen, lesson: Lesson, on_epoch: Epoch) -> nn.Module:
+        """Learn a lesson; `seen` are all labelled clips.
 
         The classes weigh the same in the loss; afterwards the logit is shifted by the logarithm of
-        their odds in `train`, which makes it one of the labels as they are (King & Zeng 2001).
+        their odds in `lesson.train`, which makes it one of the labels as they are (King & Zeng 2001).
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from filters.classifier.backbones import Backbone, Epoch, Seen, batches
+from filters.classifier.backbones import Backbone, Epoch, Lesson, Seen, batches
 from filters.classifier.look import Look, Pictures
 from filters.classifier.settings import TrainSettings
 from shards.errors import UserError
@@ -66,20 +66,14 @@ class OpenClipProbe(Backbone):
             self._settings.device,
         ).numpy()
 
-    def fit(
-        self,
-        seen: Seen,
-        good: npt.NDArray[np.bool_],
-        train: npt.NDArray[np.intp],
-        validation: npt.NDArray[np.intp],
-        on_epoch: Epoch,
-    ) -> nn.Module:
+    def fit(self, seen: Seen, lesson: Lesson, on_epoch: Epoch) -> nn.Module:
         """See `Backbone.fit`; of some strengths of the penalty the one with the least loss is kept."""
         import torch
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import log_loss
         from sklearn.utils.class_weight import compute_sample_weight
 
+        good, train, validation = lesson.good, lesson.train, lesson.validation
         mean, spread = seen[train].mean(axis=(0, 1)), seen[train].std(axis=(0, 1)) + 1e-6
         features = (seen.mean(axis=1) - mean) / spread
         weights = compute_sample_weight("balanced", good[validation])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from filters.classifier.backbones import Backbone, Epoch, Seen, batches, read_state
+from filters.classifier.backbones import Backbone, Epoch, Lesson, Seen, batches, read_state
 from filters.classifier.look import Look, Pictures
 from filters.classifier.settings import TrainSettings
 from shards.errors import UserError
@@ -51,18 +51,12 @@ class ResNet18(Backbone):
         """The pictures themselves, `[N, 3, H, W]` uint8."""
         return pictures
 
-    def fit(
-        self,
-        seen: Seen,
-        good: npt.NDArray[np.bool_],
-        train: npt.NDArray[np.intp],
-        validation: npt.NDArray[np.intp],
-        on_epoch: Epoch,
-    ) -> nn.Module:
+    def fit(self, seen: Seen, lesson: Lesson, on_epoch: Epoch) -> nn.Module:
         """See `Backbone.fit`; the weights of the epoch with the least loss on validation are kept."""
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
+        good, train, validation = lesson.good, lesson.train, lesson.validation
         with torch.random.fork_rng():
             torch.manual_seed(self._settings.seed)
             model = self._begin().to(self._settings.device)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from filters.classifier import calibrate
 from filters.classifier.artifact import CLASSIFIER_VERSION, Card, weights_bytes
-from filters.classifier.backbones import Backbone, Seen, make_backbone, on_threads
+from filters.classifier.backbones import Backbone, Lesson, Seen, make_backbone, on_threads
 from filters.classifier.clips import Clips
 from filters.classifier.decide import Rule, rule_for_precision, rule_for_share
 from filters.classifier.folds import hash_videos, make_folds
@@ -117,10 +117,9 @@ def _train(
     rule = choose_rule(found.told, settings)
     count = int(folds.max()) + 1
     decided, good = found.told.decided, found.told.good
-    train_places, validation = np.flatnonzero(decided & (folds != 0)), np.flatnonzero(decided & (folds == 0))
-    fitted = _fit(backbone, seen, good, train_places, validation, settings, progress, "train")
-    held_out = backbone.logits(fitted, seen[validation]).mean(axis=1)
-    temperature = round(calibrate.fit_temperature(held_out, good[validation]), _DECIMALS)
+    lesson = Lesson(good, np.flatnonzero(decided & (folds != 0)), np.flatnonzero(decided & (folds == 0)))
+    fitted = _fit(backbone, seen, lesson, settings, progress, "train")
+    temperature = round(_temperature(backbone, fitted, seen, lesson), _DECIMALS)
     weights = weights_bytes(backbone.whole(fitted))
     card = Card(
         version=CLASSIFIER_VERSION,
@@ -134,8 +133,8 @@ def _train(
         reliability=reliability(found.told),
         labels=labels.hash,
         counts=count_labels(labelled),
-        train=_videos(labelled, train_places),
-        validation=_videos(labelled, validation),
+        train=_videos(labelled, lesson.train),
+        validation=_videos(labelled, lesson.validation),
         folds=count,
         settings=settings.model_dump(mode="json", exclude=_NOT_TOLD),
         libraries={"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
@@ -160,12 +159,9 @@ def cross_validate(
     for fold in range(count):
         stop = (fold + 1) % count
         learn = np.flatnonzero(decided & (folds != fold) & (folds != stop))
-        validation = np.flatnonzero(decided & (folds == stop))
-        fitted = _fit(
-            backbone, seen, good, learn, validation, settings, progress, f"fold {fold + 1} of {count}"
-        )
-        held_out = backbone.logits(fitted, seen[validation]).mean(axis=1)
-        temperature = calibrate.fit_temperature(held_out, good[validation])
+        lesson = Lesson(good, learn, np.flatnonzero(decided & (folds == stop)))
+        fitted = _fit(backbone, seen, lesson, settings, progress, f"fold {fold + 1} of {count}")
+        temperature = _temperature(backbone, fitted, seen, lesson)
         test = np.flatnonzero(folds == fold)
         logits = backbone.logits(fitted, seen[test])
         quality[test] = calibrate.quality(logits, temperature)
@@ -203,20 +199,21 @@ def figures(found: CrossValidated, rule: Rule | None, seed: int) -> dict[str, Me
 def _fit(
     backbone: Backbone,
     seen: Seen,
-    good: npt.NDArray[np.bool_],
-    learn: npt.NDArray[np.intp],
-    validation: npt.NDArray[np.intp],
+    lesson: Lesson,
     settings: TrainSettings,
     progress: Progress,
     stage: str,
 ) -> nn.Module:
     return backbone.fit(
         seen,
-        good,
-        learn,
-        validation,
+        lesson,
         lambda epoch, loss: progress.step(stage, epoch, settings.epochs, f"loss on validation {loss:.4f}"),
     )
+
+
+def _temperature(backbone: Backbone, fitted: nn.Module, seen: Seen, lesson: Lesson) -> float:
+    held_out = backbone.logits(fitted, seen[lesson.validation]).mean(axis=1)
+    return calibrate.fit_temperature(held_out, lesson.good[lesson.validation])
 
 
 def _videos(labelled: Sequence[Labelled], places: npt.NDArray[np.intp]) -> list[str]:
