@@ -28,6 +28,7 @@ from pipeline.engine import Engine
 from pipeline.measure import read_scores
 from pipeline.progress import Progress
 from shards.codec import CLIP_FRAMES
+from shards.errors import UserError
 from shards.keys import clip_key, file_video_id
 from shards.store import Store
 
@@ -97,8 +98,15 @@ def make_dataset(
     Args:
         videos: a folder of gameplay, one source each.
         pieces: clips a video.
+
+    Raises:
+        UserError: there are too few videos.
     """
     games = sorted(videos.glob("*.mp4"))
+    if len(games) < _FOLDS:
+        raise UserError(
+            f"{videos}: {len(games)} mp4 files; give a folder with one of each source, {_FOLDS} at least"
+        )
     folder = CACHE / "quality" / f"{len(games)}x{pieces}-{seed}"
     made = []
     for video in make_corpus(games, sorted(_FOOTAGE.glob("*.mp4")), folder / "videos", pieces, seed):

@@ -82,7 +82,10 @@ def label(
         except KeyboardInterrupt:
             pass  # how one is done
         finally:
-            screen.say(f"{write_labels(store, answers)} labels in {store.path(LABELS_FILE)}{_agreed(desk)}")
+            count = write_labels(store, answers)
+            screen.say(
+                f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk)}" if count else "no labels"
+            )
 
 
 def _agreed(desk: Desk) -> str:

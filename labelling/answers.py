@@ -141,10 +141,12 @@ def export_labels(store: Store) -> int:
     Raises:
         UserError: nobody has labelled anything yet.
     """
-    if not store.exists(DATABASE):
-        raise UserError(f"dataset {store.url}: has no labels yet; `genieset label {store.url}` makes them")
-    with Database(store) as database:
-        return export(store, Answers(database))
+    if store.exists(DATABASE):
+        with Database(store) as database:
+            answers = Answers(database)
+            if not answers.none_ever:
+                return export(store, answers)
+    raise UserError(f"dataset {store.url}: has no labels yet; `genieset label {store.url}` makes them")
 
 
 def _now() -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.build import read_config
 from pipeline.curate import SETTINGS_KEY
 from shards.catalog import CURATED, VIDEOS, read_clips
 from shards.commits import read_commits
@@ -25,8 +26,9 @@ def read_catalog(store: Store) -> pa.Table:
     """A row for each curated clip, kept or dropped, with its video's channel, source and licence.
 
     Raises:
-        UserError: nothing was curated yet, or there is no clip.
+        UserError: there is no dataset, nothing was curated yet, or there is no clip.
     """
+    read_config(store)
     clips = read_clips(store)
     if clips is None or not len(clips):
         what = "nothing was curated yet" if clips is None else "there are no clips"

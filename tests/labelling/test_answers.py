@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelling.answers import LABELS_FILE, PAUSE_S, Answer, Answers, clips_an_hour, export, export_labels
+from labelling.clips import read_catalog
 from labelling.database import DATABASE, Database
 from labelling.queue import DEALT_FOR_S, Queue, open_queue
 from shards.errors import UserError
@@ -182,6 +183,7 @@ def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store
 WRITER = """
 import sys
 from labelling.answers import Answer, Answers
+from labelling.clips import read_catalog
 from labelling.database import Database
 from labelling.queue import open_queue
 from shards.store import Store
@@ -241,3 +243,16 @@ def test_a_damaged_database_is_a_line(store: Store) -> None:
     store.put(DATABASE, b"not SQLite " * 1000)
     with pytest.raises(UserError, match=r"labels.sqlite3: cannot be used \(file is not a database\)"):
         Database(store)
+
+
+def test_a_page_on_which_nobody_answered_left_no_labels(dataset: Path) -> None:
+    store = Store(str(dataset))
+    with Database(store):
+        pass
+    with pytest.raises(UserError, match="has no labels yet"):
+        export_labels(store)
+
+
+def test_a_folder_that_is_no_dataset_is_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is none; `genieset build CONFIG` makes one"):
+        read_catalog(Store(str(tmp_path / "none")))
