@@ -44,6 +44,7 @@ class Found:
         clips: of the copies, those of which the originals' clips show the larger part.
         moving: those of them in which something changes during 4 s.
         pairs, false_pairs: that were found, and that are none, of all clips together.
+        false_drops: clips of which the larger part lies in false pairs, so that one of two is dropped.
     """
 
     clips: int
@@ -52,6 +53,7 @@ class Found:
     moving_found: int
     pairs: int
     false_pairs: int
+    false_drops: int
     reported_only: bool
 
 
@@ -136,14 +138,7 @@ def _found(originals: Measured, copies: Measured, later: int, *, reported_only: 
     first = starts + np.where(copied, later, 0)
     matches = find_matches(fingerprints, videos, starts)
     true = _is_true(matches, film, first)
-    seen = np.zeros((len(videos), FRAMES), bool)
-    for one, other, start, stop in zip(
-        *(column[true].tolist() for column in (matches.first, matches.second, matches.start, matches.stop)),
-        strict=True,
-    ):
-        if copied[other] and not copied[one]:
-            seen[other, start:stop] = True
-    covered = seen.sum(axis=1) * 2 > FRAMES
+    covered = _covered(matches, true & copied[matches.second] & ~copied[matches.first], len(videos))
     wanted = copied & (_covered_by_originals(film, first, copied) * 2 > FRAMES)
     moving = wanted & ((fingerprints[:, :WHOLE_SLOTS] != 0).sum(axis=1) >= _MOVING_FRAMES)
     return Found(
@@ -153,8 +148,19 @@ def _found(originals: Measured, copies: Measured, later: int, *, reported_only: 
         moving_found=int((moving & covered).sum()),
         pairs=len(matches),
         false_pairs=int((~true).sum()),
+        false_drops=int(_covered(matches, ~true, len(videos)).sum()),
         reported_only=reported_only,
     )
+
+
+def _covered(matches: Matches, some: npt.NDArray[np.bool_], clips: int) -> npt.NDArray[np.bool_]:
+    """The clips of which some matches, with them as the second, cover the larger part."""
+    seen = np.zeros((clips, FRAMES), bool)
+    columns = (matches.second, matches.start, matches.stop)
+    for row, start, stop in zip(*(column[some].tolist() for column in columns), strict=True):
+        seen[row, start:stop] = True
+    covered: npt.NDArray[np.bool_] = seen.sum(axis=1) * 2 > FRAMES
+    return covered
 
 
 def _is_true(matches: Matches, film: Int, first: Int) -> npt.NDArray[np.bool_]:

@@ -44,10 +44,16 @@ _BLURRED = (
     "split[a][b];[a]scale=floor(iw*2/3)*2:-2,crop=iw:floor(ih*3/8)*2,boxblur=12[wide];"
     "[wide][b]overlay=(W-w)/2:(H-h)/2"
 )
-_BORDER = (
-    "scale=floor(iw*0.45)*2:floor(ih*0.45)*2,"
-    "pad=floor(iw/1.8)*2:floor(ih/1.8)*2:(ow-iw)/2:(oh-ih)/2:color=0x305090"
-)
+
+
+def _border(share: float) -> str:
+    """A border at each side, as a share of the picture; the size stays about what it was."""
+    inner = 1 - 2 * share
+    return (
+        f"scale=floor(iw*{inner / 2})*2:floor(ih*{inner / 2})*2,"
+        f"pad=floor(iw/{2 * inner})*2:floor(ih/{2 * inner})*2:(ow-iw)/2:(oh-ih)/2:color=0x305090"
+    )
+
 
 KINDS = {
     "encoded at crf 35": Kind("null", crf=35),
@@ -56,8 +62,10 @@ KINDS = {
     "black bars": Kind("pad=floor(iw*2/3)*2:ih:(ow-iw)/2:0"),
     "mirrored bars": Kind(_MIRRORED),
     "blurred bars": Kind(_BLURRED),
-    "border of 5%": Kind(_BORDER),
+    "border of 2%": Kind(_border(0.02)),
+    "border of 5%": Kind(_border(0.05)),
     "7.3 s later, 320 wide, crf 33": Kind("scale=320:-2", crf=33, start_s=7.3),
+    "border of 8%": Kind(_border(0.08), reported_only=True),
     "mirrored picture": Kind("hflip", reported_only=True),
 }
 

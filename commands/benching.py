@@ -189,24 +189,25 @@ def bench_duplicates(
         return
     screen.print_columns(
         f"copies of {planted.videos} videos, {planted.originals} clips",
-        ("found", "of those that move", "pairs", "false"),
+        ("found", "of those that move", "pairs", "false", "dropped wrongly"),
         {
             name: (
                 f"{kind.found} of {kind.clips}",
                 f"{kind.moving_found} of {kind.moving}",
                 f"{kind.pairs}",
                 f"{kind.false_pairs}",
+                f"{kind.false_drops}",
             )
             for name, kind in planted.kinds.items()
         },
     )
     promised = [kind for kind in planted.kinds.values() if not kind.reported_only]
-    found, moving, false = (
-        sum(getattr(kind, name) for kind in promised) for name in ("moving_found", "moving", "false_pairs")
+    found, moving, wrong = (
+        sum(getattr(kind, name) for kind in promised) for name in ("moving_found", "moving", "false_drops")
     )
     screen.say(
-        f"{found} of {moving} copied clips in which something moves are found, {false} pairs are false; "
-        f"a fingerprint takes {planted.cpu_ms:.1f} ms"
+        f"{found} of {moving} copied clips in which something moves are found, {wrong} clips dropped "
+        f"wrongly; a fingerprint takes {planted.cpu_ms:.1f} ms"
     )
 
 

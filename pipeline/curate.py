@@ -96,7 +96,7 @@ def curate(
     placed = {clip.clip.key: (pack, clip) for pack in packs for clip in read_index(store, pack)}
     clips = _clip_table([clip for _, clip in placed.values()])
     clips = join_scores(store, packs, config.measured, clips)
-    first_of_group = FirstOfGroup(store, packs, config.curate, videos)
+    first_of_group = FirstOfGroup(store, packs, clips, config.curate, videos)
     effects = tuple(rule_effects(clips, rules, first_of_group)) if explain else ()
     clips = decide(clips, rules, first_of_group)
     kept = clips.filter(pc.equal(clips["decision"], KEPT))["key"].to_pylist()

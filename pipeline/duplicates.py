@@ -68,7 +68,7 @@ _REPEAT_SHIFTS = range(LAG_FRAMES, FRAMES - LAG_FRAMES - _MIN_EVIDENCE // 2)
 _BANDS = (np.uint64(0x5555555555555555 & ~(1 << 63)), np.uint64(0x2AAAAAAAAAAAAAAA))
 _SAMPLED = np.uint64(3)
 _ROW_BITS, _SLOT_BITS, _SHIFT_BITS = 24, 8, 9
-_MAX_ROWS = 1 << _ROW_BITS
+MAX_CLIPS = 1 << _ROW_BITS
 _CHUNK = 1 << 14
 
 Int = npt.NDArray[np.int64]
@@ -93,6 +93,16 @@ class Matches:
     def __len__(self) -> int:
         return len(self.first)
 
+    def among(self, rows: Int) -> Matches:
+        """The matches between some of the clips, in the same order.
+
+        Args:
+            rows: `[N]`, for each clip its new row; rising, but for -1, of a clip that is left out.
+        """
+        first, second = rows[self.first], rows[self.second]
+        left = (first >= 0) & (second >= 0)
+        return Matches(first[left], second[left], self.shift[left], self.start[left], self.stop[left])
+
 
 @dataclass
 class Effort:
@@ -115,8 +125,8 @@ def find_matches(fingerprints: Hashes, videos: Int, starts: Int, effort: Effort 
     Raises:
         ValueError: there are too many rows.
     """
-    if len(fingerprints) > _MAX_ROWS:
-        raise ValueError(f"{len(fingerprints)} fingerprints; {_MAX_ROWS} can be compared at once")
+    if len(fingerprints) > MAX_CLIPS:
+        raise ValueError(f"{len(fingerprints)} fingerprints; {MAX_CLIPS} can be compared at once")
     effort = effort or Effort()
     proposed = [np.zeros(0, np.uint64)]
     for band in _BANDS:
@@ -221,7 +231,7 @@ def _proposals(entries: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.uint6
 
 
 def _row(entries: npt.NDArray[np.uint64]) -> Int:
-    return (entries >> np.uint64(_SLOT_BITS) & np.uint64(_MAX_ROWS - 1)).astype(np.int64)
+    return (entries >> np.uint64(_SLOT_BITS) & np.uint64(MAX_CLIPS - 1)).astype(np.int64)
 
 
 def _frame(slot: Int) -> Int:
@@ -239,7 +249,7 @@ def _verified(fingerprints: Hashes, candidates: npt.NDArray[np.uint64], least: i
         packed = candidates[start : start + _CHUNK].astype(np.int64)
         views, packed = packed & 3, packed >> 2
         shift, packed = (packed & ((1 << _SHIFT_BITS) - 1)) - WHOLE_SLOTS, packed >> _SHIFT_BITS
-        first, second = packed >> _ROW_BITS, packed & (_MAX_ROWS - 1)
+        first, second = packed >> _ROW_BITS, packed & (MAX_CLIPS - 1)
         for view in range(3):
             chosen = np.flatnonzero(views == view)
             rows, by = (first[chosen], second[chosen]), shift[chosen]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import duckdb
 import numpy as np
@@ -25,7 +26,7 @@ import pyarrow.compute as pc
 
 from filters.fingerprint import FINGERPRINT_FPS, FRAMES, Hashes, unpack
 from pipeline.config import CurateSettings
-from pipeline.duplicates import Int, Matches, find_matches
+from pipeline.duplicates import MAX_CLIPS, Int, Matches, find_matches
 from pipeline.ingest import score_name
 from shards.errors import SettingError
 from shards.keys import parse_key, split_of
@@ -39,16 +40,22 @@ _DIRECTION = re.compile(r"\s+(asc|desc)\s*$", re.IGNORECASE)
 class FirstOfGroup:
     """Finds the duplicates among clips, for `pipeline.curate.decide`.
 
+    Footage is compared once, when it is first asked for and among all clips, so that it costs nothing more
+    to ask again for fewer of them, as `--explain` does.
+
     Args:
         packs: where the clips lie.
+        clips: all of them, whatever rules say.
         videos: the catalog of videos.
     """
 
     def __init__(
-        self, store: Store, packs: Iterable[str], settings: CurateSettings, videos: pa.Table
+        self, store: Store, packs: Iterable[str], clips: pa.Table, settings: CurateSettings, videos: pa.Table
     ) -> None:
         self._store = store
         self._packs = tuple(packs)
+        # The order of rows decides what an over-full band proposes.
+        self._clips = clips.sort_by("key")
         self._settings = settings
         self._videos = videos
 
@@ -59,19 +66,14 @@ class FirstOfGroup:
             clips: those that no earlier rule dropped.
 
         Raises:
-            SettingError: a clip has no fingerprint, or `curate.prefer` is not an SQL ordering.
+            SettingError: a clip has no fingerprint, there are too many clips, or `curate.prefer` is not an
+                SQL ordering.
         """
-        # The order of rows decides what an over-full band proposes.
         clips = clips.sort_by("key")
         keys = clips["key"].to_pylist()
-        numbers = pc.dictionary_encode(clips["video_id"]).combine_chunks().indices.to_numpy()
-        starts = np.array([parse_key(key)[1] for key in keys], np.int64)
         rate = clips["fps"].to_numpy()
-        matches = find_matches(
-            self._fingerprints(clips["key"]),
-            numbers.astype(np.int64),
-            np.round(starts * FINGERPRINT_FPS / rate).astype(np.int64),
-        )
+        rows = pc.index_in(self._clips["key"], value_set=clips["key"])
+        matches = self._matches.among(pc.fill_null(rows, -1).to_numpy().astype(np.int64))
         splits = [split_of(video_id, self._settings.splits) for video_id in clips["video_id"].to_pylist()]
         shares = self._settings.splits
         last = {name: (name == "train", share, name) for name, share in shares.items()}
@@ -81,6 +83,22 @@ class FirstOfGroup:
         frames = np.ceil(clips["n_frames"].to_numpy() * FINGERPRINT_FPS / rate).astype(np.int64)
         found = duplicates(matches, order, splits, np.minimum(frames, FRAMES))
         return {keys[row]: keys[of] for row, of in found.items()}
+
+    @cached_property
+    def _matches(self) -> Matches:
+        clips = self._clips
+        if len(clips) > MAX_CLIPS:
+            raise SettingError(
+                "curate.rules",
+                f"first_of_group: {len(clips)} clips; {MAX_CLIPS} can be compared, so build several datasets",
+            )
+        numbers = pc.dictionary_encode(clips["video_id"]).combine_chunks().indices.to_numpy()
+        starts = np.array([parse_key(key)[1] for key in clips["key"].to_pylist()], np.int64)
+        return find_matches(
+            self._fingerprints(clips["key"]),
+            numbers.astype(np.int64),
+            np.round(starts * FINGERPRINT_FPS / clips["fps"].to_numpy()).astype(np.int64),
+        )
 
     def _fingerprints(self, keys: pa.ChunkedArray) -> Hashes:
         names = [score_name(SCORER, pack) for pack in self._packs]

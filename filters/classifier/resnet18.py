@@ -63,6 +63,12 @@ class ResNet18(Backbone):
             optimizer = torch.optim.AdamW(
                 model.parameters(), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay
             )
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer,
+                max_lr=self._settings.learning_rate,
+                epochs=self._settings.epochs,
+                steps_per_epoch=-(-len(train) // self._settings.batch_clips),
+            )
             targets = torch.from_numpy(good.astype(np.float32))
             balance = torch.from_numpy(_balance(good, train))
             best, best_loss, since = copy.deepcopy(model.state_dict()), math.inf, 0
@@ -79,6 +85,7 @@ class ResNet18(Backbone):
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
+                    schedule.step()
                 self._learn_statistics(model, seen, train)
                 told = torch.from_numpy(self.logits(model, seen[validation]).mean(axis=1))
                 weights = torch.from_numpy(_balance(good, validation))[validation]
