@@ -16,6 +16,7 @@ from bench.sources import ROOT
 from filters.base import ClipFrames, load_scorers, measure, scorer_names
 from pipeline.cut import cut
 from pipeline.frame import FrameSettings, geometry
+from pipeline.outcomes import Failed
 from pipeline.probe import probe
 from shards.codec import CLIP_FPS, EncodedClip, encode_clip
 from shards.errors import UserError
@@ -29,13 +30,17 @@ _Clip = tuple[EncodedClip, ContentBox, tuple[WideFrame, ...]]
 
 
 def bench_score(
-    videos: Sequence[Path], rounds: int, on_clip: Callable[[int, int, str], None]
+    videos: Sequence[Path],
+    rounds: int,
+    on_clip: Callable[[int, int, str], None],
+    classifier: Path | None = None,
 ) -> dict[str, Any]:
     """CPU milliseconds a clip: of every scorer, the median over clips and rounds.
 
     Args:
         videos: sources; none for the samples of gameplay.
         on_clip: is told of measured clips, of all, and the video the clip is of.
+        classifier: the folder of one, whose `quality` is measured too.
 
     Raises:
         UserError: the videos give no clip.
@@ -44,7 +49,8 @@ def bench_score(
     clips = [(path.name, clip) for path in paths for clip in _clips(path)]
     if not clips:
         raise UserError(f"{paths[0]}: there is no clip in it; give a video of 16 s and more")
-    scorers = load_scorers(tuple(scorer_names()))
+    learned = (f"quality@{classifier}",) if classifier else ()
+    scorers = load_scorers((*scorer_names(), *learned))
     costs: dict[str, list[float]] = {scorer.name: [] for scorer in scorers}
     decoding: list[float] = []
     for turn in range(rounds):
@@ -75,7 +81,10 @@ def bench_score(
 
 def _clips(video: Path) -> Iterator[_Clip]:
     settings = FrameSettings(wide=True)
-    found = probe(video)
+    try:
+        found = probe(video)
+    except Failed as failed:
+        raise UserError(f"{video}: {failed.detail}") from None
     for piece in cut(video, found, settings):
         yield encode_clip(piece.frames), geometry(found, settings.fit).box, piece.wide
 

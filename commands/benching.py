@@ -55,17 +55,24 @@ def bench_score(
         list[Path] | None, typer.Argument(help="Your own videos; the samples of gameplay by default.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each clip is measured.")] = 3,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(help="The folder of a trained classifier (DATASET/classifiers/ID): measure it too."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """CPU that each scorer takes for a clip."""
     for video in videos or []:
         if not video.is_file():
-            raise UserError(f"{video}: no such file")
+            raise UserError(f"{video}: is no file; name videos")
     from bench.score import bench_score as run
 
     with screen.progress() as progress:
         result = run(
-            videos or [], rounds, lambda done, total, what: progress.step("bench", done, total, what)
+            videos or [],
+            rounds,
+            lambda done, total, what: progress.step("bench", done, total, what),
+            classifier,
         )
     if as_json:
         screen.print_json(result)
@@ -137,7 +144,7 @@ def bench_quality(
         "examples/gameplay"
     ),
     pieces: Annotated[int, typer.Option(min=4, help="Clips of each video; half of them are spoilt.")] = 32,
-    epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 14,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +163,7 @@ def bench_quality(
         return
     screen.print_counts("clips", found.kinds)
     for title, auc in (("AUC", found.auc), ("AUC with labels shuffled", found.shuffled)):
-        rows = {name: f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})" for name, area in auc.items()}
+        rows = {name: screen.figure(area.value, area.low, area.high) for name, area in auc.items()}
         screen.print_rows(f"{title}, cross-validated by video, with 95% intervals", rows)
     screen.say(f"{sum(found.kinds.values())} clips of {found.videos} videos; labels are what was planted")
 

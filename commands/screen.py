@@ -116,3 +116,12 @@ def printable(text: str) -> str:
 def say(line: str) -> None:
     """The one-line summary that ends every command."""
     print(line)
+
+
+def figure(value: float | None, low: float | None, high: float | None) -> str:
+    """A measured value with its interval, as far as they are known."""
+    if value is None:
+        return "-"
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"

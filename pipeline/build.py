@@ -26,10 +26,11 @@ from pipeline.engine import Engine
 from pipeline.ingest import Unit
 from pipeline.ledger import Books, Waiting, read_books
 from pipeline.measure import measure_missing
-from pipeline.outcomes import INGESTED
+from pipeline.outcomes import INGESTED, PENDING
 from pipeline.progress import Progress
 from pipeline.publish import publish as publish_selection
 from pipeline.queue import Politeness
+from pipeline.rule_check import check_rules
 from pipeline.runner import Run
 from pipeline.sources.base import Source
 from shards.catalog import write_curated
@@ -78,6 +79,7 @@ def build(config: BuildConfig, engine: Engine, progress: Progress, *, retry: Col
     Raises:
         UserError: a source leads nowhere, a rule is wrong, or nothing is left to publish.
     """
+    check_rules(Store(config.dataset), config)
     problems = discover(config, progress)
     ingest(config, engine, progress, retry=retry)
     selection = curate(config)
@@ -168,11 +170,16 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
     """Decide on every measured clip, and write the catalog; `explain` tells each rule's effect too.
 
     Raises:
-        UserError: no video is known, or a rule is wrong.
+        UserError: no video is known, none was cut with these settings, or a rule is wrong.
     """
-    store = _open(config)
     books = _known(config)
     packs = books.ingested()
+    if not packs and PENDING in books.counts():
+        raise UserError(
+            f"dataset {config.dataset}: no video was cut with these settings; `genieset ingest` cuts them "
+            "(wide scorers look at frames that are cut with the clips)"
+        )
+    store = _open(config)
     catalog = books.catalog()
     selection = select(store, [entry.pack for entry in packs], config, catalog, explain=explain)
     measured = sum(entry.clips for entry in packs)

@@ -44,9 +44,27 @@ def test_the_command_s_table_ends_with_the_dearest(video: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("the dearest scorer is ")
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    done = genieset("bench", "score", tmp_path / "none.mp4")
-    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path / 'none.mp4'}: no such file\n")
+def test_a_classifier_is_measured_beside_them(
+    video: Path, tmp_path: Path, untrained: Callable[..., str]
+) -> None:
+    folder = tmp_path / "classifiers"
+    learned = folder / untrained(folder)
+    done = genieset("bench", "score", video, "--rounds", "1", "--classifier", learned, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["measured"]["quality"]["cpu_ms_per_clip"] > 0
+
+
+@pytest.mark.parametrize("name", ["none.mp4", "."])
+def test_what_is_no_file_is_one_line(name: str, tmp_path: Path) -> None:
+    done = genieset("bench", "score", tmp_path / name)
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path / name}: is no file; name videos\n")
+
+
+def test_a_file_that_is_no_video_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_text("dataset: no video\n")
+    done = genieset("bench", "score", tmp_path / "no.mp4")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'no.mp4'}: no video container")
 
 
 def test_a_video_without_a_clip_is_told(make_video: MakeVideo) -> None:

@@ -19,6 +19,7 @@ from pipeline.config import load_config
 from pipeline.engine.child import OneChild
 from pipeline.show import show
 from pipeline.status import read_status
+from shards.catalog import CLIPS, CURATED
 from shards.codec import decode_clip
 from shards.index import read_index
 from shards.manifest import list_versions, read_version
@@ -349,3 +350,25 @@ def test_a_dataset_that_is_a_file_is_one_line(
     ):
         done = genieset("build", str(path), "--set", f"dataset={tmp_path / place}")
         assert (done.returncode, done.stderr) == (2, f"error: dataset {tmp_path / place}: {said}\n")
+
+
+@pytest.mark.parametrize("rule", ["motoin > 0.1", "faces < 1", "motion >"])
+def test_a_rule_with_a_slip_is_told_before_anything_is_done(rule: str, write_config: WriteConfig) -> None:
+    path = write_config([{"kind": "files", "path": "nowhere"}], curate={"rules": {"slip": rule}})
+    done = genieset("build", str(path))
+    assert done.returncode == 2
+    assert "curate.rules.slip" in done.stderr.splitlines()[-1]
+    assert not Path(load_config(path).dataset).exists()
+
+
+def test_a_scorer_that_needs_another_cut_leaves_the_catalog_alone(
+    videos: Path, write_config: WriteConfig
+) -> None:
+    path = write_config([{"kind": "files", "path": str(videos / "still.mp4")}], scorers=["motion"])
+    assert genieset("build", str(path)).returncode == 0
+    store = Store(load_config(path).dataset)
+    before = store.read(CURATED[CLIPS]), store.read("config.json")
+    done = genieset("curate", str(path), "--set", "scorers=[motion, text_area]")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no video was cut with these settings; `genieset ingest`" in done.stderr
+    assert (store.read(CURATED[CLIPS]), store.read("config.json")) == before
