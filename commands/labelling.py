@@ -13,6 +13,7 @@ from shards.errors import UserError
 
 if TYPE_CHECKING:
     from labelling.server import Desk
+    from shards.store import Store
 
 _PORT = 8160
 _TOKEN_BYTES = 16
@@ -47,10 +48,11 @@ def label(
     ] = False,
 ) -> None:
     """Judge clips from 1 (bad) to 5 (good gameplay) on a page, with one key a clip."""
-    from labelling.answers import LABELS_FILE, Answers, export_labels
+    from labelling.answers import Answers, export_labels
     from labelling.answers import export as write_labels
     from labelling.clips import ClipReader, read_catalog
     from labelling.database import Database
+    from labelling.elsewhere import import_labels
     from labelling.guard import is_loopback
     from labelling.queue import open_queue
     from labelling.server import Desk, labeller_name, listen, make_app, serve
@@ -58,7 +60,7 @@ def label(
 
     store = Store(dataset)
     if export:
-        screen.say(f"{export_labels(store)} labels in {store.path(LABELS_FILE)}")
+        _summarise(store, export_labels(store), None)
         return
     try:
         name = None if labeller is None else labeller_name(labeller)
@@ -70,6 +72,7 @@ def label(
         token = secrets.token_hex(_TOKEN_BYTES)
     catalog = read_catalog(store)
     with listen(host, port) as listener, Database(store) as database:
+        import_labels(store, database)
         queue = open_queue(database, store, catalog, plan, clips, seed, overlap)
         answers = Answers(database)
         keys = queue.keys()
@@ -82,10 +85,18 @@ def label(
         except KeyboardInterrupt:
             pass  # how one is done
         finally:
-            count = write_labels(store, answers)
-            screen.say(
-                f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk)}" if count else "no labels"
-            )
+            _summarise(store, write_labels(store, answers), desk)
+
+
+def _summarise(store: Store, count: int, desk: Desk | None) -> None:
+    from labelling.elsewhere import LABELS_FILE
+
+    if count:
+        screen.say(f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk) if desk else ''}")
+    elif store.exists(LABELS_FILE):
+        screen.say(f"no labels: none that was given still stands, and {store.path(LABELS_FILE)} is empty")
+    else:
+        screen.say("no labels")
 
 
 def _agreed(desk: Desk) -> str:

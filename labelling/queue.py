@@ -47,8 +47,11 @@ class Progress:
 # A clip is closed to a labeller who has answered it, and one that is not shared to all when it has a label.
 _CLOSED = """(
     EXISTS (SELECT 1 FROM answers a WHERE a.key = p.key AND a.labeller = :labeller AND a.undone_at IS NULL)
-    OR NOT p.shared AND EXISTS
-        (SELECT 1 FROM answers a WHERE a.key = p.key AND a.label IS NOT NULL AND a.undone_at IS NULL)
+    OR EXISTS (SELECT 1 FROM imported i WHERE i.key = p.key AND i.labeller = :labeller)
+    OR NOT p.shared AND (
+        EXISTS (SELECT 1 FROM answers a WHERE a.key = p.key AND a.label IS NOT NULL AND a.undone_at IS NULL)
+        OR EXISTS (SELECT 1 FROM imported i WHERE i.key = p.key)
+    )
 )"""
 _WITH_OTHERS = """(NOT p.shared AND EXISTS (
     SELECT 1 FROM dealt d

@@ -167,6 +167,44 @@ def test_it_ends_with_a_summary_and_the_labels(serve: Serve, dataset: Path, numb
     assert len(path.read_text().splitlines()) == 6
 
 
+def test_labels_made_elsewhere_outlive_an_answer_and_its_undoing(serve: Serve, dataset: Path) -> None:
+    path = dataset / "labels" / "labels.jsonl"
+    path.parent.mkdir()
+    keys = read_catalog(Store(dataset))["key"].to_pylist()
+    made = {"key": keys[0], "label": 5, "labeller": "eve", "at": "2026-01-31T12:00:00.000Z", "note": "x"}
+    path.write_text(json.dumps(made) + "\n")
+    served = serve("--overlap", "0")
+    plan = served.plan()
+    dealt = served.told("POST", "/api/next", {"plan": plan, "labeller": "ada"})["next"]
+    served.told("POST", "/api/answer", answer(plan, dealt[0]))
+    told = served.told("POST", "/api/undo", {"plan": plan, "labeller": "ada", "id": "id-0000000000000"})
+    assert (told["progress"]["done"], told["progress"]["clips"]) == (1, 12)
+    assert served.stop() == f"1 labels in {path}\n"
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [made]
+
+
+def test_what_is_emptied_is_said(serve: Serve, dataset: Path) -> None:
+    served = serve()
+    plan = served.plan()
+    key = served.told("POST", "/api/next", {"plan": plan, "labeller": "ada"})["next"][0]
+    served.told("POST", "/api/answer", answer(plan, key))
+    export_labels(Store(dataset))
+    served.told("POST", "/api/undo", {"plan": plan, "labeller": "ada", "id": "id-0000000000000"})
+    path = dataset / "labels" / "labels.jsonl"
+    assert served.stop() == f"no labels: none that was given still stands, and {path} is empty\n"
+
+
+def test_a_labels_file_that_is_none_is_refused_and_kept(dataset: Path, tmp_path: Path) -> None:
+    path = dataset / "labels" / "labels.jsonl"
+    path.parent.mkdir()
+    path.write_text("mine, and no JSON\n")
+    for options in (("--export",), ("--port", "0")):
+        code, out, told = run(dataset, *options, scratch=tmp_path / "scratch")
+        assert (code, out, len(told.splitlines())) == (2, "", 1), told
+        assert f"{path}: line 1: is not JSON" in told
+    assert path.read_text() == "mine, and no JSON\n"
+
+
 def run(*arguments: str | Path, scratch: Path) -> tuple[int, str, str]:
     with genieset("label", *arguments, scratch=scratch) as process:
         out, told = process.communicate(timeout=60)
