@@ -109,7 +109,10 @@ class Desk:
     def next(self, asked: Asked) -> dict[str, Any]:
         """The next clips, how far this labeller is, and what can be undone."""
         last = self._answers.last(self._queue.plan, asked.labeller, _UNDO_STEPS)
-        given = [{"id": answer.id, "key": answer.key, "label": answer.label} for answer in last]
+        given = [
+            {"id": answer.id, "key": answer.key, "label": answer.label, "note": answer.note}
+            for answer in last
+        ]
         return self._state(asked.labeller) | {"given": given}
 
     def answer(self, answered: Answered) -> dict[str, Any]:

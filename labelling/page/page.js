@@ -17,9 +17,10 @@ let labeller;
 let outbox;
 let current = null; // key of the clip that is shown
 let coming = []; // keys of the clips after it
-let given = []; // {id, key, label} of what can be undone, the newest last
+let given = []; // {id, key, label, note} of what can be undone, the newest last
 let state = null; // what the server told last
 let note = "";
+const notes = new Map(); // key -> note, of clips that were left without an answer, or whose answer was undone
 let ready = false; // the clip is there to be seen: nobody labels what they have not seen
 let broken = false; // the clip cannot be read
 
@@ -44,9 +45,11 @@ async function ask(path, body) {
 
 function answer(label) {
   if (current === null || !(ready || (broken && label === null))) return;
+  takeOpenNote();
   const op = { kind: "answer", id: crypto.randomUUID?.() ?? randomId(), key: current, label, note };
   outbox.add(op);
-  given.push({ id: op.id, key: current, label });
+  given.push({ id: op.id, key: current, label, note });
+  notes.delete(current);
   say(label === null ? "skipped" : `labelled ${label}, ${LABELS[label]}`);
   flash(label === null ? '[data-do="skip"]' : `[data-label="${label}"]`);
   show(coming.shift() ?? null);
@@ -57,7 +60,12 @@ async function undo() {
   const last = given.pop();
   if (!last) return say("nothing to undo");
   outbox.add({ kind: "undo", id: last.id, key: last.key });
-  if (current !== null) coming.unshift(current);
+  if (current !== null) {
+    takeOpenNote();
+    notes.set(current, note);
+    coming.unshift(current);
+  }
+  notes.set(last.key, last.note ?? "");
   coming = coming.filter((key) => key !== last.key);
   say("undone");
   flash('[data-do="undo"]');
@@ -66,15 +74,19 @@ async function undo() {
 
 function show(key) {
   current = key;
-  note = "";
-  ready = broken = false;
+  note = notes.get(key) ?? "";
   at("note").hidden = true;
+  if (key !== null) return load(key);
+  ready = broken = false;
   draw();
-  if (key === null) {
-    reel.clear();
-    if (!outbox.size) look();
-    return;
-  }
+  reel.clear();
+  if (!outbox.size) look();
+}
+
+// Bring the clip to the screen, again and again while the server does not answer.
+function load(key) {
+  ready = broken = false;
+  draw();
   reel.show(key).then(
     () => {
       if (current !== key) return;
@@ -85,7 +97,7 @@ function show(key) {
       if (current !== key) return;
       broken = error.status !== undefined;
       draw();
-      if (!broken) setTimeout(() => { if (current === key) show(key); }, 1000);
+      if (!broken) setTimeout(() => { if (current === key) load(key); }, 1000);
     },
   );
   reel.fetchAhead(coming);
@@ -203,8 +215,13 @@ function openNote() {
   at("note-text").focus();
 }
 
+// What stands in the field is the note, also for who goes on without Enter; Escape takes it away.
+function takeOpenNote() {
+  if (!at("note").hidden) note = at("note-text").value.trim();
+}
+
 function closeNote(keep) {
-  if (keep) note = at("note-text").value.trim();
+  if (keep) takeOpenNote();
   at("note").hidden = true;
   at("note-text").blur();
   draw();
@@ -277,7 +294,7 @@ async function start(name) {
   labeller = name;
   document.querySelector("header").hidden = false;
   at("labeller").textContent = name;
-  outbox = new Outbox(`genieset/${plan}/${name}`, async ({ kind, ...op }) => {
+  outbox = new Outbox(`genieset/${encodeURIComponent(plan)}/${encodeURIComponent(name)}`, async ({ kind, ...op }) => {
     const body = { plan, labeller, id: op.id, ...(kind === "answer" ? { key: op.key, label: op.label, note: op.note } : {}) };
     return ask(`/api/${kind}`, body);
   });

@@ -187,6 +187,116 @@ def test_labels_undo_skip_note_and_all_done(serve: Serve, context: BrowserContex
     assert len(labels(dataset)) == len(expected) - 1
 
 
+def note_text(page: Page) -> str:
+    """Open the note and read it."""
+    page.keyboard.press("n")
+    text: str = page.input_value("#note-text")
+    page.keyboard.press("Escape")
+    return text
+
+
+def tap_label(page: Page, label: str) -> str:
+    """Press a label's button by mouse, and wait for another clip; returns the first clip's key."""
+    before = shown(page)
+    assert before is not None
+    page.click(f'[data-label="{label}"]')
+    wait(
+        page,
+        "before => ![undefined, before].includes("
+        "document.querySelector('#stage[aria-busy=false] video')?.dataset.key)",
+        before,
+    )
+    return before
+
+
+def test_an_open_note_goes_with_the_label_that_is_pressed(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    page = opened(context, serve().url, "Ada")
+    page.keyboard.press("n")
+    page.keyboard.type("a menu, I think")
+    key = tap_label(page, "2")
+    assert page.is_hidden("#note")
+    assert note_text(page) == "", "the next clip has none"
+    wait_until_stored(page)
+    assert labels(dataset) == {(key, "Ada"): (2, "a menu, I think")}
+
+
+def test_an_undo_brings_the_note_back(serve: Serve, context: BrowserContext, dataset: Path) -> None:
+    page = opened(context, serve().url, "Ada")
+    page.keyboard.press("n")
+    page.keyboard.type("one")
+    first = tap_label(page, "1")
+    page.keyboard.press("n")
+    page.keyboard.type("two")
+    second = shown(page)
+    page.click('[data-do="undo"]')
+    wait(page, "key => document.querySelector('#stage[aria-busy=false] video')?.dataset.key === key", first)
+    assert note_text(page) == "one"
+    press(page, "3")
+    assert shown(page) == second
+    assert note_text(page) == "two", "what was begun before the undo"
+    press(page, "4")
+    wait_until_stored(page)
+    assert labels(dataset) == {(first, "Ada"): (3, "one"), (second, "Ada"): (4, "two")}
+    page.reload()
+    page.wait_for_selector("#who:not([hidden]), #stage[aria-busy=false] video")
+    wait(page, "() => !document.querySelector('[data-do=undo]').disabled")
+    page.keyboard.press("u")
+    wait(page, "key => document.querySelector('#stage[aria-busy=false] video')?.dataset.key === key", second)
+    assert note_text(page) == "two", "also on a page that did not give it"
+
+
+def test_a_note_outlives_a_clip_that_is_long_in_coming(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    served = serve()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    refused: list[str] = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route.request.url)
+        route.abort()
+
+    page.route("**/clip/**", refuse)
+    page.goto(served.url)
+    page.fill("#name", "Ada")
+    page.keyboard.press("Enter")
+    wait_until(lambda: page.evaluate("1") and refused, "the first try")
+    page.keyboard.press("n")
+    page.keyboard.type("slow")
+    first = refused[0]
+    wait_until(lambda: page.evaluate("1") and refused.count(first) > 2, "further tries")
+    assert page.is_visible("#note")
+    assert page.input_value("#note-text") == "slow"
+    page.unroute("**/clip/**")
+    page.wait_for_selector("#stage[aria-busy=false] video")
+    key = tap_label(page, "5")
+    wait_until_stored(page)
+    assert labels(dataset) == {(key, "Ada"): (5, "slow")}
+
+
+def test_a_name_within_a_name_sends_nothing_of_the_other(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    served = serve("--overlap", "1")
+    page = opened(context, served.url, "a/b")
+    wait_for_clips(page, 3)
+    served.kill()
+    given = {(press(page, "4"), "a/b"): 4}
+    page.close()
+    again = serve("--overlap", "1", "--port", str(served.port))
+    page = opened(context, again.url, "a")
+    given[press(page, "2"), "a"] = 2
+    wait_for_text(page, "#progress-text", "1 of 12")
+    assert labels(dataset) == {of: label for of, label in given.items() if of[1] == "a"}
+    page.close()
+    page = opened(context, again.url, "a/b")
+    wait_until_stored(page)
+    assert labels(dataset) == given
+
+
 def test_buttons_do_what_keys_do_on_a_phone(serve: Serve, browser: Browser, dataset: Path) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     page = opened(context, serve().url, "Ada")
