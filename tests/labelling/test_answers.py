@@ -18,7 +18,7 @@ from labelling.answers import LABELS_FILE, PAUSE_S, Answer, Answers, clips_an_ho
 from labelling.clips import read_catalog
 from labelling.database import DATABASE, Database
 from labelling.elsewhere import import_labels
-from labelling.queue import DEALT_FOR_S, Queue, open_queue
+from labelling.queue import DEALT_FOR_S, Queue, decisions_hash, open_queue
 from shards.errors import UserError
 from shards.store import Store
 
@@ -172,13 +172,38 @@ def test_a_plan_goes_on_as_it_was_drawn(database: Database, store: Store) -> Non
 def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store) -> None:
     clips = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
     queue = open_queue(database, store, clips, "audit", 8, 3, 0.0)
-    audit = json.loads(store.read("labels/audit-3-8.json"))
+    decisions = decisions_hash(clips)
+    audit = json.loads(store.read(f"labels/audit-3-8-{decisions[:8]}.json"))
+    assert (audit["seed"], audit["decisions"], audit["version"]) == (3, decisions, None)
     assert audit["strata"] == {"kept": 30, "dropped:static": 10}
     assert {row["key"] for row in audit["clips"]} == queue.keys()
     assert {(row["stratum"], row["probability"]) for row in audit["clips"]} == {
         ("kept", 4 / 30),
         ("dropped:static", 4 / 10),
     }
+
+
+def test_another_curation_is_another_audit(database: Database, store: Store) -> None:
+    before = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
+    after = CLIPS.set_column(1, "decision", pa.array(["kept"] * 10 + ["dropped:static"] * 30))
+    first = open_queue(database, store, before, "audit", 8, 3, 0.0)
+    second = open_queue(database, store, after, "audit", 8, 3, 0.0)
+    assert second.uid != first.uid
+    told = [json.loads(store.read(name)) for name in store.list("labels") if "/audit-" in name]
+    assert {audit["decisions"]: audit["strata"]["kept"] for audit in told} == {
+        decisions_hash(before): 30,
+        decisions_hash(after): 10,
+    }
+    again = open_queue(database, store, before.take(list(range(len(before)))[::-1]), "audit", 8, 3, 0.0)
+    assert again.uid == first.uid, "the same decisions are the same audit"
+
+
+def test_an_audit_tells_of_which_version_it_is(dataset: Path) -> None:
+    store = Store(str(dataset))
+    with Database(store) as database:
+        open_queue(database, store, read_catalog(store), "audit", 4, 0, 0.0)
+    (name,) = (name for name in store.list("labels") if "/audit-" in name)
+    assert json.loads(store.read(name))["version"] == 1
 
 
 WRITER = """
