@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +57,7 @@ def label(
     from labelling.guard import is_loopback
     from labelling.queue import open_queue
     from labelling.server import Desk, labeller_name, listen, make_app, serve
+    from labelling.wide import WideFrames
     from shards.store import Store
 
     store = Store(dataset)
@@ -71,12 +73,16 @@ def label(
     if token is None and not is_loopback(host):
         token = secrets.token_hex(_TOKEN_BYTES)
     catalog = read_catalog(store)
-    with listen(host, port) as listener, Database(store) as database:
+    with ExitStack() as serving:
+        listener = serving.enter_context(listen(host, port))
+        database = serving.enter_context(Database(store))
         import_labels(store, database)
         queue = open_queue(database, store, catalog, plan, clips, seed, overlap)
         answers = Answers(database)
         keys = queue.keys()
-        desk = Desk(queue, answers, ClipReader(store, catalog, keys), name)
+        reader = ClipReader(store, catalog, keys)
+        wide = serving.enter_context(WideFrames(store, reader))
+        desk = Desk(queue, answers, reader, wide, name)
         place = f"[{host}]" if ":" in host else host
         address = f"http://{place}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
         print(f"{len(keys)} clips to label at {address} (Ctrl-C ends it)", flush=True)

@@ -66,10 +66,18 @@ class ClipReader:
             FileNotFoundError: its pack is gone.
             CodecError: it is damaged.
         """
-        if key not in self._keys:
+        pack = self.pack(key)
+        if pack is None:
             return None
-        pack = self._packs[parse_key(key)[0]]
         return read_clip(self._store, pack, self._index(pack)[key]).mp4
+
+    def pack(self, key: str) -> str | None:
+        """The pack that a clip is in; None for one that is none of these."""
+        return self._packs[parse_key(key)[0]] if key in self._keys else None
+
+    def packs(self) -> frozenset[str]:
+        """The packs that these clips are in."""
+        return frozenset(self._packs.values())
 
     def _read_index(self, pack: str) -> Mapping[str, Placed]:
         return {placed.clip.key: placed for placed in read_index(self._store, pack)}

@@ -4,13 +4,16 @@
 
 import { Outbox } from "/outbox.js";
 import { Reel } from "/reel.js";
+import { Wide } from "/wide.js";
 
 const POLL_MS = 5000;
 const LABELS = { 1: "bad", 2: "poor", 3: "mixed", 4: "fair", 5: "good gameplay" };
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
-const reel = new Reel(at("stage"), (path) => fetch(path, { headers: authorization() }));
+const get = (path) => fetch(path, { headers: authorization() });
+const reel = new Reel(at("stage"), get);
+const wide = new Wide(at("wide"), get);
 
 let plan; // uid of the server's plan
 let labeller;
@@ -23,6 +26,8 @@ let note = "";
 const notes = new Map(); // key -> note, of clips that were left without an answer, or whose answer was undone
 let ready = false; // the clip is there to be seen: nobody labels what they have not seen
 let broken = false; // the clip cannot be read
+let hasWide = false; // the dataset has larger frames of its clips
+let large = false; // they are shown in place of the clip
 
 function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
@@ -76,6 +81,8 @@ function show(key) {
   current = key;
   note = notes.get(key) ?? "";
   at("note").hidden = true;
+  large = false;
+  wide.clear();
   if (key !== null) return load(key);
   ready = broken = false;
   draw();
@@ -91,6 +98,7 @@ function load(key) {
     () => {
       if (current !== key) return;
       ready = true;
+      if (hasWide) wide.show(key);
       draw();
     },
     (error) => {
@@ -100,7 +108,13 @@ function load(key) {
       if (!broken) setTimeout(() => { if (current === key) load(key); }, 1000);
     },
   );
-  reel.fetchAhead(coming);
+  fetchAhead();
+}
+
+async function fetchAhead() {
+  const keys = [...coming];
+  await reel.fetchAhead(keys);
+  if (hasWide) wide.fetchAhead(keys);
 }
 
 // What the server told; the clip that somebody looks at is never taken from under their eyes.
@@ -110,7 +124,7 @@ function take(told) {
   if (!outbox.size) {
     coming = told.next.filter((key) => key !== current);
     if (current === null && coming.length) return show(coming.shift());
-    reel.fetchAhead(coming);
+    fetchAhead();
   }
   draw();
 }
@@ -148,8 +162,12 @@ function draw() {
   at("controls").hidden = current === null && !given.length;
   at("stage").hidden = current === null;
   at("stage").ariaBusy = String(!ready);
+  at("wide").hidden = current === null || !hasWide;
+  document.querySelector("main").className = at("wide").hidden ? "" : large ? "wide large" : "wide";
+  document.querySelector('[data-do="wide"]').hidden = !hasWide;
+  document.querySelector('[data-do="wide"]').ariaPressed = String(large);
   for (const button of document.querySelectorAll("[data-label]")) button.disabled = current === null || broken;
-  for (const name of ["skip", "note"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
+  for (const name of ["skip", "note", "wide"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
   document.querySelector('[data-do="undo"]').disabled = !given.length;
   document.querySelector('[data-do="note"]').classList.toggle("set", note !== "");
   if (broken) trouble("The dataset has lost this clip; skip it with s.");
@@ -227,8 +245,15 @@ function closeNote(keep) {
   draw();
 }
 
-const DO = { undo, skip: () => answer(null), note: openNote };
-const KEYS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "note" };
+function toggleLarge() {
+  if (!hasWide || current === null) return;
+  large = !large;
+  draw();
+  reel.fit();
+}
+
+const DO = { undo, skip: () => answer(null), note: openNote, wide: toggleLarge };
+const KEYS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "note", w: "wide" };
 
 document.addEventListener("keydown", (event) => {
   if (!outbox || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -255,6 +280,8 @@ document.addEventListener("click", (event) => {
   if (event.detail) button.blur(); // after a click with a pointer, Space skips again
 });
 
+at("wide").addEventListener("click", toggleLarge);
+
 at("note").addEventListener("submit", (event) => {
   event.preventDefault();
   closeNote(true);
@@ -273,6 +300,7 @@ async function begin() {
     return;
   }
   plan = told.plan;
+  hasWide = told.wide;
   const name = told.labeller ?? sessionStorage.getItem("labeller");
   if (name) return start(name);
   document.querySelector("header").hidden = true;

@@ -493,6 +493,52 @@ def test_a_clip_that_the_dataset_lost_can_be_skipped(
     assert labels(dataset) == {}
 
 
+WIDE_SHOWN = """key => { const images = [...document.querySelectorAll('#wide:not([hidden]) img')];
+return images.length === 4 &&
+    images.every(image => image.dataset.key === key && image.naturalWidth > 160); }"""
+
+
+def test_wide_frames_are_shown_with_the_clip_and_large_on_a_key(
+    serve: Serve, context: BrowserContext, built_wide: Path, tmp_path: Path
+) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    page = opened(context, serve("--token", "sesame", on=dataset).url, "Ada")
+    first = shown(page)
+    wait(page, WIDE_SHOWN, first)
+    assert page.is_visible("#stage video")
+    small = page.locator("#wide img").first.bounding_box()
+    page.keyboard.press("w")
+    large = page.locator("#wide img").first.bounding_box()
+    assert small
+    assert large
+    assert large["width"] * large["height"] > 2 * small["width"] * small["height"]
+    assert page.is_hidden("#stage video")
+    page.keyboard.press("w")
+    assert page.is_visible("#stage video")
+    box = page.locator("#stage video").bounding_box()
+    assert box
+    assert box["width"] >= 160
+    page.click('[data-do="wide"]')
+    assert page.is_hidden("#stage video")
+    assert press(page, "5") == first, "labelling goes on all the same"
+    assert page.is_visible("#stage video"), "and begins with the clip"
+    wait(page, WIDE_SHOWN, shown(page))
+    press(page, "u")
+    assert shown(page) == first
+    wait(page, WIDE_SHOWN, first)
+    asked = "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.endsWith('wide.json'))"
+    wait(page, f"() => {asked}.length === 4")
+    assert len(set(page.evaluate(asked))) == 4, "each is fetched once, and ahead"
+
+
+def test_without_wide_frames_there_is_no_place_for_them(serve: Serve, context: BrowserContext) -> None:
+    page = opened(context, serve().url, "Ada")
+    assert page.is_hidden("#wide")
+    assert page.is_hidden('[data-do="wide"]')
+    page.keyboard.press("w")
+    assert page.is_visible("#stage video")
+
+
 def test_with_a_token(serve: Serve, context: BrowserContext, dataset: Path) -> None:
     page = opened(context, serve("--token", "sesame").url, "Ada")
     key = press(page, "5")
