@@ -26,7 +26,8 @@ def label(
         str,
         typer.Option(
             help="Which clips: random, stratum:COLUMN (an equal share of each value), "
-            "near:SCORE=VALUE (the nearest first), dropped, or audit (an equal share of each decision)."
+            "near:SCORE=VALUE (the nearest first), near:classifier or near:ID (its threshold), dropped, "
+            "or audit (an equal share of each decision)."
         ),
     ] = "random",
     clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 200,
@@ -56,6 +57,7 @@ def label(
     from labelling.elsewhere import import_labels
     from labelling.guard import is_loopback
     from labelling.queue import open_queue
+    from labelling.resolve import resolve_plan
     from labelling.server import Desk, labeller_name, listen, make_app, serve
     from labelling.wide import WideFrames
     from shards.store import Store
@@ -72,7 +74,7 @@ def label(
         raise UserError("--token: give letters and digits; they stand in an address")
     if token is None and not is_loopback(host):
         token = secrets.token_hex(_TOKEN_BYTES)
-    catalog = read_catalog(store)
+    catalog, plan = resolve_plan(store, read_catalog(store), plan)
     with ExitStack() as serving:
         listener = serving.enter_context(listen(host, port))
         database = serving.enter_context(Database(store))

@@ -80,12 +80,14 @@ class Answers:
             return database.execute(known).fetchone() is None
 
     def last(self, plan: int, labeller: str, count: int) -> list[Answer]:
-        """The newest answers of a labeller in a plan, the newest last."""
+        """The newest answers of a labeller in a plan, the newest last; none on clips that are gone."""
         with self.database.reading() as database:
             rows = database.execute(
                 "SELECT id, key, labeller, label, note FROM answers "
-                "WHERE plan = ? AND labeller = ? AND undone_at IS NULL ORDER BY number DESC LIMIT ?",
-                (plan, labeller, count),
+                "WHERE plan = :plan AND labeller = :labeller AND undone_at IS NULL "
+                "AND key IN (SELECT key FROM planned WHERE plan = :plan AND NOT gone) "
+                "ORDER BY number DESC LIMIT :count",
+                {"plan": plan, "labeller": labeller, "count": count},
             ).fetchall()
         return [Answer(**dict(row)) for row in reversed(rows)]
 

@@ -37,8 +37,8 @@ class Progress:
         clips: how many there are for this labeller: all but those that the dataset has lost.
         done: those on which this labeller has nothing more to say.
         elsewhere: open ones that other labellers have at the moment.
-        by_label: this labeller's standing labels of the plan, from label 1 to label 5.
-        skipped: what this labeller skipped.
+        by_label: this labeller's standing labels of these clips, from label 1 to label 5.
+        skipped: what this labeller skipped of them.
     """
 
     clips: int
@@ -123,8 +123,10 @@ class Queue:
             rows = database.execute(
                 "SELECT label, count(*) AS clips FROM answers WHERE number IN "
                 "(SELECT max(number) FROM answers "
-                "WHERE plan = ? AND labeller = ? AND undone_at IS NULL GROUP BY key) GROUP BY label",
-                (self.plan, labeller),
+                "WHERE plan = :plan AND labeller = :labeller AND undone_at IS NULL "
+                "AND key IN (SELECT key FROM planned WHERE plan = :plan AND NOT gone) GROUP BY key) "
+                "GROUP BY label",
+                {"plan": self.plan, "labeller": labeller},
             ).fetchall()
         labels = {row["label"]: row["clips"] for row in rows}
         one, two, three, four, five = (labels.get(label, 0) for label in range(1, 6))

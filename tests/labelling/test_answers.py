@@ -169,6 +169,24 @@ def test_a_plan_goes_on_as_it_was_drawn(database: Database, store: Store) -> Non
     )
 
 
+def test_a_label_of_a_clip_that_is_gone_stays_and_is_counted_nowhere(
+    database: Database, store: Store
+) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    gone, left, skipped, *_ = queue.deal("ada", 20)
+    for number, (key, label) in enumerate(((gone, 5), (left, 5), (skipped, None))):
+        answers.give(queue.plan, answer(number, key, label=label))
+    later = CLIPS.filter(pa.compute.is_in(CLIPS["key"], value_set=pa.array([left])))
+    queue = opened(database, store, clips=later)
+    progress = queue.progress("ada")
+    assert (progress.clips, progress.done, progress.by_label, progress.skipped) == (1, 1, (0, 0, 0, 0, 1), 0)
+    assert [one.key for one in answers.last(queue.plan, "ada", 10)] == [left], "what cannot be shown again"
+    assert queue.deal("ada", 20) == []
+    assert export(store, answers) == 2, "and whoever reads them sets aside what is gone"
+    assert import_labels(store, database) == 0
+    assert opened(database, store).progress("ada").by_label == (0, 0, 0, 0, 2), "it may come back"
+
+
 def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store) -> None:
     clips = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
     queue = open_queue(database, store, clips, "audit", 8, 3, 0.0)
