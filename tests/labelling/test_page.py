@@ -297,6 +297,14 @@ def test_a_name_within_a_name_sends_nothing_of_the_other(
     assert labels(dataset) == given
 
 
+def fits_a_phone(page: Page) -> None:
+    for button in page.locator("footer button:visible").all():
+        box = button.bounding_box()
+        assert box
+        assert 0 <= box["x"] <= 360 - box["width"]
+        assert 0 <= box["y"] <= 640 - box["height"]
+
+
 def test_buttons_do_what_keys_do_on_a_phone(serve: Serve, browser: Browser, dataset: Path) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     page = opened(context, serve().url, "Ada")
@@ -310,11 +318,7 @@ def test_buttons_do_what_keys_do_on_a_phone(serve: Serve, browser: Browser, data
             first,
             after,
         )
-    for button in page.locator("footer button:visible").all():
-        box = button.bounding_box()
-        assert box
-        assert 0 <= box["x"] <= 360 - box["width"]
-        assert 0 <= box["y"] <= 640 - box["height"]
+    fits_a_phone(page)
     wait_until_stored(page)
     context.close()
     assert labels(dataset) == {(first, "Ada"): 3}
@@ -529,6 +533,18 @@ def test_wide_frames_are_shown_with_the_clip_and_large_on_a_key(
     asked = "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.endsWith('wide.json'))"
     wait(page, f"() => {asked}.length === 4")
     assert len(set(page.evaluate(asked))) == 4, "each is fetched once, and ahead"
+
+
+def test_wide_frames_on_a_phone(serve: Serve, browser: Browser, built_wide: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    page = opened(context, serve(on=dataset).url, "Ada")
+    wait(page, WIDE_SHOWN, shown(page))
+    fits_a_phone(page)
+    page.locator("#wide").tap()
+    assert page.is_hidden("#stage video")
+    fits_a_phone(page)
+    context.close()
 
 
 def test_without_wide_frames_there_is_no_place_for_them(serve: Serve, context: BrowserContext) -> None:
