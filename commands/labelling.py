@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from shards.errors import UserError
 
 if TYPE_CHECKING:
     from labelling.server import Desk
+    from shards.store import Store
 
 _PORT = 8160
 _TOKEN_BYTES = 16
@@ -24,7 +26,8 @@ def label(
         str,
         typer.Option(
             help="Which clips: random, stratum:COLUMN (an equal share of each value), "
-            "near:SCORE=VALUE (the nearest first), dropped, or audit (an equal share of each decision)."
+            "near:SCORE=VALUE (the nearest first), near:classifier or near:ID (its threshold), dropped, "
+            "or audit (an equal share of each decision)."
         ),
     ] = "random",
     clips: Annotated[int, typer.Option(min=1, help="How many clips.")] = 200,
@@ -47,18 +50,21 @@ def label(
     ] = False,
 ) -> None:
     """Judge clips from 1 (bad) to 5 (good gameplay) on a page, with one key a clip."""
-    from labelling.answers import LABELS_FILE, Answers, export_labels
+    from labelling.answers import Answers, export_labels
     from labelling.answers import export as write_labels
     from labelling.clips import ClipReader, read_catalog
     from labelling.database import Database
+    from labelling.elsewhere import import_labels
     from labelling.guard import is_loopback
     from labelling.queue import open_queue
+    from labelling.resolve import resolve_plan
     from labelling.server import Desk, labeller_name, listen, make_app, serve
+    from labelling.wide import WideFrames
     from shards.store import Store
 
     store = Store(dataset)
     if export:
-        screen.say(f"{export_labels(store)} labels in {store.path(LABELS_FILE)}")
+        _summarise(store, export_labels(store), None)
         return
     try:
         name = None if labeller is None else labeller_name(labeller)
@@ -68,12 +74,17 @@ def label(
         raise UserError("--token: give letters and digits; they stand in an address")
     if token is None and not is_loopback(host):
         token = secrets.token_hex(_TOKEN_BYTES)
-    catalog = read_catalog(store)
-    with listen(host, port) as listener, Database(store) as database:
+    catalog, plan = resolve_plan(store, read_catalog(store), plan)
+    with ExitStack() as serving:
+        listener = serving.enter_context(listen(host, port))
+        database = serving.enter_context(Database(store))
+        import_labels(store, database)
         queue = open_queue(database, store, catalog, plan, clips, seed, overlap)
         answers = Answers(database)
         keys = queue.keys()
-        desk = Desk(queue, answers, ClipReader(store, catalog, keys), name)
+        reader = ClipReader(store, catalog, keys)
+        wide = serving.enter_context(WideFrames(store, reader))
+        desk = Desk(queue, answers, reader, wide, name)
         place = f"[{host}]" if ":" in host else host
         address = f"http://{place}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
         print(f"{len(keys)} clips to label at {address} (Ctrl-C ends it)", flush=True)
@@ -82,10 +93,18 @@ def label(
         except KeyboardInterrupt:
             pass  # how one is done
         finally:
-            count = write_labels(store, answers)
-            screen.say(
-                f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk)}" if count else "no labels"
-            )
+            _summarise(store, write_labels(store, answers), desk)
+
+
+def _summarise(store: Store, count: int, desk: Desk | None) -> None:
+    from labelling.elsewhere import LABELS_FILE
+
+    if count:
+        screen.say(f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk) if desk else ''}")
+    elif store.exists(LABELS_FILE):
+        screen.say(f"no labels: none that was given still stands, and {store.path(LABELS_FILE)} is empty")
+    else:
+        screen.say("no labels")
 
 
 def _agreed(desk: Desk) -> str:

@@ -72,6 +72,10 @@ class TitleRules(Block):
             self._negations.all(plain),
         )
 
+    def keyword(self, title: str | None) -> str | None:
+        """The keyword that comes first in the title; None if none is there."""
+        return self._keywords.first(_plain(title))
+
     @cached_property
     def _keywords(self) -> _WordList:
         return _WordList(self.keywords)

@@ -16,5 +16,6 @@ A plan draws clips by a seed and says how likely each one was to be drawn:
 [('b_00000000', 1.0)]
 
 Labels leave as `labels/labels.jsonl`: one object a line with `key`, `label` (1 bad to 5 good gameplay),
-`labeller`, `at` and, where there is one, `note`.
+`labeller`, `at` and, where there is one, `note`. What others wrote there is read first
+(`labelling.elsewhere`).
 """

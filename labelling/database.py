@@ -16,7 +16,7 @@ from shards.store import Store, sync_folder
 
 DATABASE = "labels/labels.sqlite3"
 
-_VERSION = 1
+_VERSION = 2
 _PATIENCE_S = 30.0
 
 _TABLES = """
@@ -49,6 +49,17 @@ CREATE TABLE dealt (
     plan INTEGER NOT NULL REFERENCES plans, key TEXT NOT NULL,
     labeller TEXT NOT NULL, until_s REAL NOT NULL,
     PRIMARY KEY (plan, key)
+);
+"""
+
+_SINCE_2 = """
+CREATE TABLE imported (           -- what a labels file said that was made elsewhere
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    video_id TEXT NOT NULL,
+    key TEXT NOT NULL,            -- empty: of the whole video
+    labeller TEXT NOT NULL, label INTEGER NOT NULL CHECK (label BETWEEN 1 AND 5),
+    note TEXT NOT NULL, at TEXT NOT NULL,
+    UNIQUE (key, video_id, labeller, label, at)
 );
 """
 
@@ -117,7 +128,7 @@ class Database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
                 raise UserError(f"{self._where}: was written by a later Genieset; use that one")
-            if version == 0:
-                for statement in _TABLES.split(";\n"):
+            if version < _VERSION:
+                for statement in ((_TABLES if version == 0 else "") + _SINCE_2).split(";\n"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {_VERSION}")

@@ -19,13 +19,13 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 # Style and script hold no secret, and a browser asks for them without the page's token.
-_OPEN_TO_ALL = frozenset({"/page.css", "/page.js", "/outbox.js", "/reel.js"})
+_OPEN_TO_ALL = frozenset({"/page.css", "/page.js", "/outbox.js", "/reel.js", "/wide.js"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src blob:; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -19,7 +19,7 @@ from shards.errors import UserError
 QUANTILE_BINS = 10
 """A numeric score is divided into so many bins of about equally many clips."""
 
-PLANS = "random, stratum:COLUMN, near:SCORE=VALUE, dropped, audit"
+PLANS = "random, stratum:COLUMN, near:SCORE=VALUE, near:classifier, dropped, audit"
 
 _KEPT = "kept"
 _NO_STRATA = frozenset({"key", "content_box"})

@@ -7,6 +7,7 @@ went away is free again when that time is over; should they answer it after all,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import sqlite3
@@ -19,7 +20,10 @@ import pyarrow as pa
 
 from labelling.database import Database
 from labelling.plans import is_shared, sample, strata_sizes
+from shards.catalog import curated_version
 from shards.store import Store
+
+_HASH_CHARS = 8
 
 DEALT_FOR_S = 600.0
 """So long a clip is a labeller's after they were last heard of."""
@@ -33,8 +37,8 @@ class Progress:
         clips: how many there are for this labeller: all but those that the dataset has lost.
         done: those on which this labeller has nothing more to say.
         elsewhere: open ones that other labellers have at the moment.
-        by_label: this labeller's standing labels of the plan, from label 1 to label 5.
-        skipped: what this labeller skipped.
+        by_label: this labeller's standing labels of these clips, from label 1 to label 5.
+        skipped: what this labeller skipped of them.
     """
 
     clips: int
@@ -47,8 +51,11 @@ class Progress:
 # A clip is closed to a labeller who has answered it, and one that is not shared to all when it has a label.
 _CLOSED = """(
     EXISTS (SELECT 1 FROM answers a WHERE a.key = p.key AND a.labeller = :labeller AND a.undone_at IS NULL)
-    OR NOT p.shared AND EXISTS
-        (SELECT 1 FROM answers a WHERE a.key = p.key AND a.label IS NOT NULL AND a.undone_at IS NULL)
+    OR EXISTS (SELECT 1 FROM imported i WHERE i.key = p.key AND i.labeller = :labeller)
+    OR NOT p.shared AND (
+        EXISTS (SELECT 1 FROM answers a WHERE a.key = p.key AND a.label IS NOT NULL AND a.undone_at IS NULL)
+        OR EXISTS (SELECT 1 FROM imported i WHERE i.key = p.key)
+    )
 )"""
 _WITH_OTHERS = """(NOT p.shared AND EXISTS (
     SELECT 1 FROM dealt d
@@ -116,8 +123,10 @@ class Queue:
             rows = database.execute(
                 "SELECT label, count(*) AS clips FROM answers WHERE number IN "
                 "(SELECT max(number) FROM answers "
-                "WHERE plan = ? AND labeller = ? AND undone_at IS NULL GROUP BY key) GROUP BY label",
-                (self.plan, labeller),
+                "WHERE plan = :plan AND labeller = :labeller AND undone_at IS NULL "
+                "AND key IN (SELECT key FROM planned WHERE plan = :plan AND NOT gone) GROUP BY key) "
+                "GROUP BY label",
+                {"plan": self.plan, "labeller": labeller},
             ).fetchall()
         labels = {row["label"]: row["clips"] for row in rows}
         one, two, three, four, five = (labels.get(label, 0) for label in range(1, 6))
@@ -129,32 +138,51 @@ def open_queue(
 ) -> Queue:
     """Draw a plan, or go on with it where it was drawn before: what is dealt never changes afterwards.
 
-    Of an audit `labels/audit-<seed>-<clips>.json` tells each clip's stratum and probability, and each
-    stratum's size, so that what is found in the sample can be said of the whole.
+    Of an audit `labels/audit-<seed>-<clips>-<decisions>.json` tells each clip's stratum and probability,
+    and each stratum's size, so that what is found in the sample can be said of the whole. It is of
+    one set of decisions, told by their hash and the version that was published with them (null: none), and
+    another set is another audit.
 
     Raises:
         UserError: see `labelling.plans.sample`.
     """
+    decided = decisions_hash(clips) if spec == "audit" else None
+    known_as = f"{spec}@{decided}" if decided else spec
     with database.transaction() as connection:
-        row = _find(connection, spec, clips_wanted, seed)
+        row = _find(connection, known_as, clips_wanted, seed)
         if row is None:
             drawn = sample(clips, spec, clips_wanted, seed)
             connection.execute(
                 "INSERT INTO plans (uid, spec, clips, seed, at) VALUES (?, ?, ?, ?, ?)",
-                (secrets.token_hex(8), spec, clips_wanted, seed, datetime.now(UTC).isoformat()),
+                (secrets.token_hex(8), known_as, clips_wanted, seed, datetime.now(UTC).isoformat()),
             )
-            row = _find(connection, spec, clips_wanted, seed)
+            row = _find(connection, known_as, clips_wanted, seed)
             assert row is not None
             connection.executemany(
                 "INSERT INTO planned VALUES (?, ?, ?, ?, ?, 0, 0)",
                 [(row["plan"], place, *vars(chosen).values()) for place, chosen in enumerate(drawn)],
             )
-            if spec == "audit":
-                sizes = strata_sizes(clips, spec)
-                audit = {"seed": seed, "strata": sizes, "clips": [vars(chosen) for chosen in drawn]}
-                store.put(f"labels/audit-{seed}-{clips_wanted}.json", json.dumps(audit, indent=1).encode())
+            if decided:
+                version = curated_version(store)
+                audit = {
+                    "seed": seed,
+                    "decisions": decided,
+                    "version": version.number if version else None,
+                    "strata": strata_sizes(clips, spec),
+                    "clips": [vars(chosen) for chosen in drawn],
+                }
+                name = f"labels/audit-{seed}-{clips_wanted}-{decided[:_HASH_CHARS]}.json"
+                store.put(name, json.dumps(audit, indent=1).encode())
         _mark(connection, row["plan"], set(clips["key"].to_pylist()), overlap)
     return Queue(database, row["plan"], row["uid"], spec)
+
+
+def decisions_hash(clips: pa.Table) -> str:
+    """SHA-256 of which clips there are and what was decided on each, in whatever order they stand."""
+    pairs = zip(clips["key"].to_pylist(), clips["decision"].to_pylist(), strict=True)
+    return hashlib.sha256(
+        "".join(f"{key} {decision}\n" for key, decision in sorted(pairs)).encode()
+    ).hexdigest()
 
 
 def _find(connection: sqlite3.Connection, spec: str, clips_wanted: int, seed: int) -> sqlite3.Row | None:

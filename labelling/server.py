@@ -16,6 +16,7 @@ from labelling.answers import Answer, Answers
 from labelling.clips import ClipReader
 from labelling.guard import Asgi, Guard
 from labelling.queue import Queue
+from labelling.wide import WideFrames
 from shards.codec import CodecError
 from shards.errors import UserError
 from shards.settings import Block
@@ -40,6 +41,7 @@ _FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/outbox.js": ("outbox.js", "text/javascript"),
     "/reel.js": ("reel.js", "text/javascript"),
+    "/wide.js": ("wide.js", "text/javascript"),
 }
 
 
@@ -95,21 +97,32 @@ class _RefusedError(Exception):
 class Desk:
     """What the page can ask for, without HTTP."""
 
-    def __init__(self, queue: Queue, answers: Answers, clips: ClipReader, labeller: str | None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        answers: Answers,
+        clips: ClipReader,
+        wide: WideFrames,
+        labeller: str | None,
+    ) -> None:
         self._queue = queue
         self._answers = answers
         self._plan_keys = queue.keys()
         self.clips = clips
+        self.wide = wide
         self.labeller = labeller
 
     def begin(self) -> dict[str, Any]:
         """What the page must know before it can ask for clips."""
-        return {"plan": self._queue.uid, "labeller": self.labeller}
+        return {"plan": self._queue.uid, "labeller": self.labeller, "wide": self.wide.any()}
 
     def next(self, asked: Asked) -> dict[str, Any]:
         """The next clips, how far this labeller is, and what can be undone."""
         last = self._answers.last(self._queue.plan, asked.labeller, _UNDO_STEPS)
-        given = [{"id": answer.id, "key": answer.key, "label": answer.label} for answer in last]
+        given = [
+            {"id": answer.id, "key": answer.key, "label": answer.label, "note": answer.note}
+            for answer in last
+        ]
         return self._state(asked.labeller) | {"given": given}
 
     def answer(self, answered: Answered) -> dict[str, Any]:
@@ -187,11 +200,20 @@ def make_app(desk: Desk, host: str, token: str | None) -> Asgi:
             return PlainTextResponse("the dataset has lost this clip", 410)
         if mp4 is None:
             return PlainTextResponse("no such clip in this plan", 404)
-        etag = f'"{hashlib.sha256(mp4).hexdigest()[:16]}"'
-        headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        return Response(mp4, media_type="video/mp4", headers=headers)
+        return _lasting(request, mp4, "video/mp4")
+
+    async def wide(request: Request) -> Response:
+        place = request.path_params.get("frame")
+        try:
+            frames = await run_in_threadpool(desk.wide.read, request.path_params["key"])
+        except (UserError, FileNotFoundError):
+            return PlainTextResponse("the dataset has lost these frames", 410)
+        if frames is None:
+            return PlainTextResponse("no such clip in this plan", 404)
+        if place is None:
+            return JSONResponse({"frames": [wide.frame for wide in frames]})
+        jpegs = [wide.jpeg for wide in frames if wide.frame == place]
+        return _lasting(request, jpegs[0], "image/jpeg") if jpegs else PlainTextResponse("no such frame", 404)
 
     routes = [Route(path, file(*told)) for path, told in _FILES.items()]
     routes += [
@@ -200,6 +222,8 @@ def make_app(desk: Desk, host: str, token: str | None) -> Asgi:
         Route("/api/answer", action(Answered, desk.answer), methods=["POST"]),
         Route("/api/undo", action(Undone, desk.undo), methods=["POST"]),
         Route("/clip/{key}.mp4", clip),
+        Route("/clip/{key}/wide.json", wide),
+        Route("/clip/{key}/wide/{frame:int}.jpg", wide),
     ]
     return Guard(Starlette(routes=routes), host, token)
 
@@ -237,6 +261,17 @@ def serve(app: Asgi, listener: socket.socket) -> None:
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
     uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _lasting(request: Request, content: bytes, kind: str) -> Response:
+    """What a browser may keep: the same address is the same bytes as long as there is the plan."""
+    from starlette.responses import Response
+
+    etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
 
 
 async def _read(request: Request, model: type[A]) -> A:

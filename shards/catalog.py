@@ -63,13 +63,28 @@ def read_clips(store: Store) -> pa.Table | None:
     if not store.exists(CURATED[CLIPS]):
         return None
     curated = store.read_table(CURATED[CLIPS])
+    published = _published(store, curated)
+    return curated if published is None else published[1]
+
+
+def curated_version(store: Store) -> Version | None:
+    """The newest version, if it was published with the newest decisions; otherwise None."""
+    if not store.exists(CURATED[CLIPS]):
+        return None
+    published = _published(store, store.read_table(CURATED[CLIPS]))
+    return None if published is None else published[0]
+
+
+def _published(store: Store, curated: pa.Table) -> tuple[Version, pa.Table] | None:
+    """The newest version and its clips, if they were decided on as these are."""
     if list_versions(store):
+        version = read_version(store)
         decided = curated.drop_columns(["shard", "offset"])
-        for name in catalog_names(store, CLIPS, read_version(store)):
-            published = store.read_table(name)
-            if published.drop_columns(["shard", "offset"]).equals(decided):
-                return published
-    return curated
+        for name in catalog_names(store, CLIPS, version):
+            clips = store.read_table(name)
+            if clips.drop_columns(["shard", "offset"]).equals(decided):
+                return version, clips
+    return None
 
 
 def _stem(kind: str, version: Version) -> str:

@@ -4,24 +4,30 @@
 
 import { Outbox } from "/outbox.js";
 import { Reel } from "/reel.js";
+import { Wide } from "/wide.js";
 
 const POLL_MS = 5000;
 const LABELS = { 1: "bad", 2: "poor", 3: "mixed", 4: "fair", 5: "good gameplay" };
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
-const reel = new Reel(at("stage"), (path) => fetch(path, { headers: authorization() }));
+const get = (path) => fetch(path, { headers: authorization() });
+const reel = new Reel(at("stage"), get);
+const wide = new Wide(at("wide"), get);
 
 let plan; // uid of the server's plan
 let labeller;
 let outbox;
 let current = null; // key of the clip that is shown
 let coming = []; // keys of the clips after it
-let given = []; // {id, key, label} of what can be undone, the newest last
+let given = []; // {id, key, label, note} of what can be undone, the newest last
 let state = null; // what the server told last
 let note = "";
+const notes = new Map(); // key -> note, of clips that were left without an answer, or whose answer was undone
 let ready = false; // the clip is there to be seen: nobody labels what they have not seen
 let broken = false; // the clip cannot be read
+let hasWide = false; // the dataset has larger frames of its clips
+let large = false; // they are shown in place of the clip
 
 function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
@@ -44,9 +50,11 @@ async function ask(path, body) {
 
 function answer(label) {
   if (current === null || !(ready || (broken && label === null))) return;
+  takeOpenNote();
   const op = { kind: "answer", id: crypto.randomUUID?.() ?? randomId(), key: current, label, note };
   outbox.add(op);
-  given.push({ id: op.id, key: current, label });
+  given.push({ id: op.id, key: current, label, note });
+  notes.delete(current);
   say(label === null ? "skipped" : `labelled ${label}, ${LABELS[label]}`);
   flash(label === null ? '[data-do="skip"]' : `[data-label="${label}"]`);
   show(coming.shift() ?? null);
@@ -57,7 +65,12 @@ async function undo() {
   const last = given.pop();
   if (!last) return say("nothing to undo");
   outbox.add({ kind: "undo", id: last.id, key: last.key });
-  if (current !== null) coming.unshift(current);
+  if (current !== null) {
+    takeOpenNote();
+    notes.set(current, note);
+    coming.unshift(current);
+  }
+  notes.set(last.key, last.note ?? "");
   coming = coming.filter((key) => key !== last.key);
   say("undone");
   flash('[data-do="undo"]');
@@ -66,29 +79,42 @@ async function undo() {
 
 function show(key) {
   current = key;
-  note = "";
-  ready = broken = false;
+  note = notes.get(key) ?? "";
   at("note").hidden = true;
+  large = false;
+  wide.clear();
+  if (key !== null) return load(key);
+  ready = broken = false;
   draw();
-  if (key === null) {
-    reel.clear();
-    if (!outbox.size) look();
-    return;
-  }
+  reel.clear();
+  if (!outbox.size) look();
+}
+
+// Bring the clip to the screen, again and again while the server does not answer.
+function load(key) {
+  ready = broken = false;
+  draw();
   reel.show(key).then(
     () => {
       if (current !== key) return;
       ready = true;
+      if (hasWide) wide.show(key);
       draw();
     },
     (error) => {
       if (current !== key) return;
       broken = error.status !== undefined;
       draw();
-      if (!broken) setTimeout(() => { if (current === key) show(key); }, 1000);
+      if (!broken) setTimeout(() => { if (current === key) load(key); }, 1000);
     },
   );
-  reel.fetchAhead(coming);
+  fetchAhead();
+}
+
+async function fetchAhead() {
+  const keys = [...coming];
+  await reel.fetchAhead(keys);
+  if (hasWide) wide.fetchAhead(keys);
 }
 
 // What the server told; the clip that somebody looks at is never taken from under their eyes.
@@ -98,7 +124,7 @@ function take(told) {
   if (!outbox.size) {
     coming = told.next.filter((key) => key !== current);
     if (current === null && coming.length) return show(coming.shift());
-    reel.fetchAhead(coming);
+    fetchAhead();
   }
   draw();
 }
@@ -136,8 +162,12 @@ function draw() {
   at("controls").hidden = current === null && !given.length;
   at("stage").hidden = current === null;
   at("stage").ariaBusy = String(!ready);
+  at("wide").hidden = current === null || !hasWide;
+  document.querySelector("main").className = at("wide").hidden ? "" : large ? "wide large" : "wide";
+  document.querySelector('[data-do="wide"]').hidden = !hasWide;
+  document.querySelector('[data-do="wide"]').ariaPressed = String(large);
   for (const button of document.querySelectorAll("[data-label]")) button.disabled = current === null || broken;
-  for (const name of ["skip", "note"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
+  for (const name of ["skip", "note", "wide"]) document.querySelector(`[data-do="${name}"]`).disabled = current === null;
   document.querySelector('[data-do="undo"]').disabled = !given.length;
   document.querySelector('[data-do="note"]').classList.toggle("set", note !== "");
   if (broken) trouble("The dataset has lost this clip; skip it with s.");
@@ -203,15 +233,27 @@ function openNote() {
   at("note-text").focus();
 }
 
+// What stands in the field is the note, also for who goes on without Enter; Escape takes it away.
+function takeOpenNote() {
+  if (!at("note").hidden) note = at("note-text").value.trim();
+}
+
 function closeNote(keep) {
-  if (keep) note = at("note-text").value.trim();
+  if (keep) takeOpenNote();
   at("note").hidden = true;
   at("note-text").blur();
   draw();
 }
 
-const DO = { undo, skip: () => answer(null), note: openNote };
-const KEYS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "note" };
+function toggleLarge() {
+  if (!hasWide || current === null) return;
+  large = !large;
+  draw();
+  reel.fit();
+}
+
+const DO = { undo, skip: () => answer(null), note: openNote, wide: toggleLarge };
+const KEYS = { u: "undo", Backspace: "undo", s: "skip", " ": "skip", n: "note", w: "wide" };
 
 document.addEventListener("keydown", (event) => {
   if (!outbox || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -238,6 +280,8 @@ document.addEventListener("click", (event) => {
   if (event.detail) button.blur(); // after a click with a pointer, Space skips again
 });
 
+at("wide").addEventListener("click", toggleLarge);
+
 at("note").addEventListener("submit", (event) => {
   event.preventDefault();
   closeNote(true);
@@ -256,6 +300,7 @@ async function begin() {
     return;
   }
   plan = told.plan;
+  hasWide = told.wide;
   const name = told.labeller ?? sessionStorage.getItem("labeller");
   if (name) return start(name);
   document.querySelector("header").hidden = true;
@@ -277,7 +322,7 @@ async function start(name) {
   labeller = name;
   document.querySelector("header").hidden = false;
   at("labeller").textContent = name;
-  outbox = new Outbox(`genieset/${plan}/${name}`, async ({ kind, ...op }) => {
+  outbox = new Outbox(`genieset/${encodeURIComponent(plan)}/${encodeURIComponent(name)}`, async ({ kind, ...op }) => {
     const body = { plan, labeller, id: op.id, ...(kind === "answer" ? { key: op.key, label: op.label, note: op.note } : {}) };
     return ask(`/api/${kind}`, body);
   });

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from email.message import Message
@@ -34,22 +34,33 @@ class Silent:
     def note(self, message: str) -> None: ...
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve clips of three videos, some of them dropped. Nobody labels here: use `dataset`."""
-    folder = tmp_path_factory.mktemp("labelling")
+def make_dataset(folder: Path, videos: Iterable[str], **more: Any) -> Path:
+    """Build sample videos into `folder`/set."""
     (folder / "videos").mkdir()
-    for name in VIDEOS:
+    for name in videos:
         for suffix in (".mp4", ".info.json"):
             shutil.copy(GAMEPLAY / f"{name}{suffix}", folder / "videos")
     config = {
         "dataset": str(folder / "set"),
         "sources": [{"kind": "files", "path": str(folder / "videos")}],
         "curate": {"rules": {"static": "motion >= 0.02"}, "splits": {"train": 1.0}},
-    }
+    } | more
     (folder / "build.yaml").write_text(yaml.safe_dump(config))
     build(load_config(folder / "build.yaml"), OneChild(), Silent())
     return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve clips of three videos, some of them dropped. Nobody labels here: use `dataset`."""
+    return make_dataset(tmp_path_factory.mktemp("labelling"), VIDEOS)
+
+
+@pytest.fixture(scope="session")
+def built_wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clips of one video, with wide frames. Nobody labels here: copy it."""
+    folder = tmp_path_factory.mktemp("labelling_wide")
+    return make_dataset(folder, VIDEOS[:1], frame={"wide": True})
 
 
 @pytest.fixture
@@ -110,11 +121,14 @@ class Served:
 
 @pytest.fixture
 def serve(dataset: Path, tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """serve(*options) -> a running `genieset label` on the dataset, killed when the test is over."""
+    """serve(*options) -> a running `genieset label` on the dataset, killed when the test is over.
+
+    `on` serves another dataset.
+    """
     with ExitStack() as running:
 
-        def start(*options: str) -> Served:
-            arguments = ("label", str(dataset), *(() if "--port" in options else ("--port", "0")), *options)
+        def start(*options: str, on: Path = dataset) -> Served:
+            arguments = ("label", str(on), *(() if "--port" in options else ("--port", "0")), *options)
             process = running.enter_context(genieset(*arguments, scratch=tmp_path / "scratch"))
             assert process.stdout
             url = re.search(r"http://\S+", process.stdout.readline())

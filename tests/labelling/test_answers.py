@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from labelling.answers import LABELS_FILE, PAUSE_S, Answer, Answers, clips_an_hour, export, export_labels
 from labelling.clips import read_catalog
 from labelling.database import DATABASE, Database
-from labelling.queue import DEALT_FOR_S, Queue, open_queue
+from labelling.elsewhere import import_labels
+from labelling.queue import DEALT_FOR_S, Queue, decisions_hash, open_queue
 from shards.errors import UserError
 from shards.store import Store
 
@@ -168,10 +169,30 @@ def test_a_plan_goes_on_as_it_was_drawn(database: Database, store: Store) -> Non
     )
 
 
+def test_a_label_of_a_clip_that_is_gone_stays_and_is_counted_nowhere(
+    database: Database, store: Store
+) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    gone, left, skipped, *_ = queue.deal("ada", 20)
+    for number, (key, label) in enumerate(((gone, 5), (left, 5), (skipped, None))):
+        answers.give(queue.plan, answer(number, key, label=label))
+    later = CLIPS.filter(pa.compute.is_in(CLIPS["key"], value_set=pa.array([left])))
+    queue = opened(database, store, clips=later)
+    progress = queue.progress("ada")
+    assert (progress.clips, progress.done, progress.by_label, progress.skipped) == (1, 1, (0, 0, 0, 0, 1), 0)
+    assert [one.key for one in answers.last(queue.plan, "ada", 10)] == [left], "what cannot be shown again"
+    assert queue.deal("ada", 20) == []
+    assert export(store, answers) == 2, "and whoever reads them sets aside what is gone"
+    assert import_labels(store, database) == 0
+    assert opened(database, store).progress("ada").by_label == (0, 0, 0, 0, 2), "it may come back"
+
+
 def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store) -> None:
     clips = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
     queue = open_queue(database, store, clips, "audit", 8, 3, 0.0)
-    audit = json.loads(store.read("labels/audit-3-8.json"))
+    decisions = decisions_hash(clips)
+    audit = json.loads(store.read(f"labels/audit-3-8-{decisions[:8]}.json"))
+    assert (audit["seed"], audit["decisions"], audit["version"]) == (3, decisions, None)
     assert audit["strata"] == {"kept": 30, "dropped:static": 10}
     assert {row["key"] for row in audit["clips"]} == queue.keys()
     assert {(row["stratum"], row["probability"]) for row in audit["clips"]} == {
@@ -180,11 +201,35 @@ def test_an_audit_leaves_what_an_estimate_needs(database: Database, store: Store
     }
 
 
+def test_another_curation_is_another_audit(database: Database, store: Store) -> None:
+    before = CLIPS.set_column(1, "decision", pa.array(["kept"] * 30 + ["dropped:static"] * 10))
+    after = CLIPS.set_column(1, "decision", pa.array(["kept"] * 10 + ["dropped:static"] * 30))
+    first = open_queue(database, store, before, "audit", 8, 3, 0.0)
+    second = open_queue(database, store, after, "audit", 8, 3, 0.0)
+    assert second.uid != first.uid
+    told = [json.loads(store.read(name)) for name in store.list("labels") if "/audit-" in name]
+    assert {audit["decisions"]: audit["strata"]["kept"] for audit in told} == {
+        decisions_hash(before): 30,
+        decisions_hash(after): 10,
+    }
+    again = open_queue(database, store, before.take(list(range(len(before)))[::-1]), "audit", 8, 3, 0.0)
+    assert again.uid == first.uid, "the same decisions are the same audit"
+
+
+def test_an_audit_tells_of_which_version_it_is(dataset: Path) -> None:
+    store = Store(str(dataset))
+    with Database(store) as database:
+        open_queue(database, store, read_catalog(store), "audit", 4, 0, 0.0)
+    (name,) = (name for name in store.list("labels") if "/audit-" in name)
+    assert json.loads(store.read(name))["version"] == 1
+
+
 WRITER = """
 import sys
 from labelling.answers import Answer, Answers
 from labelling.clips import read_catalog
 from labelling.database import Database
+from labelling.elsewhere import import_labels
 from labelling.queue import open_queue
 from shards.store import Store
 from tests.labelling.test_answers import CLIPS
@@ -234,9 +279,98 @@ def test_the_pace(times_s: list[float], pace: float | None) -> None:
 
 
 def test_without_answers_there_is_no_file(database: Database, store: Store) -> None:
-    store.put(LABELS_FILE, b"made elsewhere")
     assert export(store, Answers(database)) == 0
-    assert store.read(LABELS_FILE) == b"made elsewhere"
+    assert not store.exists(LABELS_FILE)
+
+
+def elsewhere(key: str, label: int = 5, labeller: str = "eve", **more: object) -> dict[str, object]:
+    return {"key": key, "label": label, "labeller": labeller, "at": "2026-01-31T12:00:00.000Z"} | more
+
+
+def write_elsewhere(store: Store, *rows: dict[str, object]) -> None:
+    store.put(LABELS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def test_labels_made_elsewhere_stay(database: Database, store: Store) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    one, two, three, *_ = sorted(queue.keys())
+    rows = [
+        elsewhere(one, note="seen on paper"),
+        elsewhere(two, 1, "ada"),
+        elsewhere("gone_00000000", 2),
+        {"video_id": "v", "label": 4, "labeller": "eve", "at": "2026-01-31T12:00:00.000123Z"},
+    ]
+    write_elsewhere(store, *rows)
+    assert import_labels(store, database) == 4
+    answers.give(queue.plan, answer(0, three, label=3))
+    answers.undo("id-0000000000000", "ada")
+    for _ in range(2):
+        assert export(store, answers) == 4
+        assert sorted(exported(store), key=str) == sorted(rows, key=str)
+        assert import_labels(store, database) == 0, "what it wrote itself is nothing new"
+    answers.give(queue.plan, answer(1, two, label=5))
+    export(store, answers)
+    assert [line["label"] for line in exported(store) if line.get("key") == two] == [5], "the later word"
+
+
+def test_an_answer_that_was_exported_and_undone_does_not_come_back(database: Database, store: Store) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    answers.give(queue.plan, answer(0, min(queue.keys())))
+    assert export(store, answers) == 1
+    answers.undo("id-0000000000000", "ada")
+    assert import_labels(store, database) == 0
+    assert export(store, answers) == 0
+    assert exported(store) == []
+
+
+def test_an_answer_that_was_changed_in_the_file_counts_as_it_stands_there(
+    database: Database, store: Store
+) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    key = min(queue.keys())
+    answers.give(queue.plan, answer(0, key, label=4))
+    export(store, answers)
+    write_elsewhere(store, exported(store)[0] | {"label": 2})
+    export(store, answers)
+    assert [line["label"] for line in exported(store)] == [2]
+
+
+def test_what_was_labelled_elsewhere_is_not_asked_again(database: Database, store: Store) -> None:
+    queue = opened(database, store)
+    key = min(queue.keys())
+    write_elsewhere(store, elsewhere(key))
+    import_labels(store, database)
+    assert key not in queue.deal("ada", 20)
+    shared = opened(database, store, overlap=1.0)
+    assert key not in shared.deal("eve", 20)
+    assert key in shared.deal("ada", 20)
+    assert shared.progress("eve").done == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"made elsewhere", b'{"key": "v_00000000", "label": 7, "labeller": "eve", "at": "2026-01-31"}\n',
+     b'{"key": "v_00000000", "label": 1, "labeller": "\\ud800", "at": "2026-01-31"}\n', b"PAR1"],
+)  # fmt: skip
+def test_a_file_that_holds_no_labels_is_never_written_over(
+    content: bytes, database: Database, store: Store
+) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    answers.give(queue.plan, answer(0, min(queue.keys())))
+    store.put(LABELS_FILE, content)
+    for attempt in (lambda: export(store, answers), lambda: import_labels(store, database)):
+        with pytest.raises(UserError, match=r"^[^\n]*labels.jsonl: [^\n]*it is not written over$"):
+            attempt()
+    assert store.read(LABELS_FILE) == content
+
+
+def test_a_database_of_before_is_gone_on_with(store: Store) -> None:
+    with Database(store) as database, database.transaction() as connection:
+        connection.execute("DROP TABLE imported")
+        connection.execute("PRAGMA user_version = 1")
+    with Database(store) as database:
+        write_elsewhere(store, elsewhere("v_00000000"))
+        assert import_labels(store, database) == 1
 
 
 def test_a_damaged_database_is_a_line(store: Store) -> None:

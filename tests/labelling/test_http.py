@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -13,7 +14,9 @@ import pytest
 
 from labelling.answers import export_labels
 from labelling.clips import read_catalog
+from labelling.database import Database
 from shards.store import Store
+from shards.wide import WideReader
 from tests.faults.commands import genieset
 from tests.labelling.conftest import Served
 
@@ -78,6 +81,54 @@ def test_a_clip_is_served_as_it_is_stored_and_nothing_else(serve: Serve, dataset
         "/labels/labels.sqlite3",
     ):
         assert served.ask("GET", path).status == 404, path
+
+
+def test_wide_frames_are_served_as_they_are_stored_and_no_others(
+    serve: Serve, built_wide: Path, tmp_path: Path
+) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    keys = read_catalog(Store(dataset))["key"].to_pylist()
+    (pack,) = (path for path in (dataset / "packs").glob("*.tar"))
+    with WideReader(Store(dataset), f"packs/{pack.name}") as reader:
+        stored = {key: reader.frames(key) for key in keys}
+    served = serve("--clips", str(len(keys) - 1), on=dataset)
+    assert served.told("GET", "/api/begin")["wide"] is True
+    asked = {"plan": served.plan(), "labeller": "ada"}
+    dealt = served.told("POST", "/api/next", asked)["next"]
+    key = dealt[0]
+    assert len(stored[key]) == 4
+    assert served.told("GET", f"/clip/{key}/wide.json") == {"frames": [wide.frame for wide in stored[key]]}
+    for frame, jpeg in stored[key]:
+        reply = served.ask("GET", f"/clip/{key}/wide/{frame}.jpg")
+        assert (reply.status, reply.body, reply.headers["Content-Type"]) == (200, jpeg, "image/jpeg")
+        unchanged = served.ask("GET", f"/clip/{key}/wide/{frame}.jpg", If_None_Match=reply.headers["ETag"])
+        assert unchanged.status == 304
+        assert served.ask("GET", f"/clip/{key}/wide/{frame}.jpg", Host="evil.example").status == 403
+    with Database(Store(dataset)) as database, database.reading() as connection:
+        plan = {row["key"] for row in connection.execute("SELECT key FROM planned")}
+    (other,) = set(keys) - plan
+    for path in (
+        f"/clip/{other}/wide.json",
+        f"/clip/{other}/wide/{stored[other][0].frame}.jpg",
+        f"/clip/{key}/wide/{stored[key][-1].frame + 1}.jpg",
+        f"/clip/{key}/wide/-1.jpg",
+        f"/clip/{key}/wide/x.jpg",
+        "/clip/..%2f..%2fetc/wide.json",
+    ):
+        assert served.ask("GET", path).status == 404, path
+
+
+def test_what_became_of_wide_frames(serve: Serve, built_wide: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    (wide,) = (dataset / "packs").glob("*.wide.parquet")
+    wide.write_bytes(b"damaged")
+    served = serve(on=dataset)
+    key = served.told("POST", "/api/next", {"plan": served.plan(), "labeller": "ada"})["next"][0]
+    assert served.ask("GET", f"/clip/{key}/wide.json").status == 410
+    wide.unlink()
+    assert served.told("GET", "/api/begin")["wide"] is False
+    assert served.told("GET", f"/clip/{key}/wide.json") == {"frames": []}
+    assert served.ask("GET", f"/clip/{key}/wide/0.jpg").status == 404
 
 
 def test_what_makes_no_sense_is_refused(serve: Serve) -> None:
@@ -165,6 +216,44 @@ def test_it_ends_with_a_summary_and_the_labels(serve: Serve, dataset: Path, numb
         f"6 labels in {path}; 3 clips of this plan labelled more than once, agreement (alpha) 1.00\n"
     )
     assert len(path.read_text().splitlines()) == 6
+
+
+def test_labels_made_elsewhere_outlive_an_answer_and_its_undoing(serve: Serve, dataset: Path) -> None:
+    path = dataset / "labels" / "labels.jsonl"
+    path.parent.mkdir()
+    keys = read_catalog(Store(dataset))["key"].to_pylist()
+    made = {"key": keys[0], "label": 5, "labeller": "eve", "at": "2026-01-31T12:00:00.000Z", "note": "x"}
+    path.write_text(json.dumps(made) + "\n")
+    served = serve("--overlap", "0")
+    plan = served.plan()
+    dealt = served.told("POST", "/api/next", {"plan": plan, "labeller": "ada"})["next"]
+    served.told("POST", "/api/answer", answer(plan, dealt[0]))
+    told = served.told("POST", "/api/undo", {"plan": plan, "labeller": "ada", "id": "id-0000000000000"})
+    assert (told["progress"]["done"], told["progress"]["clips"]) == (1, 12)
+    assert served.stop() == f"1 labels in {path}\n"
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [made]
+
+
+def test_what_is_emptied_is_said(serve: Serve, dataset: Path) -> None:
+    served = serve()
+    plan = served.plan()
+    key = served.told("POST", "/api/next", {"plan": plan, "labeller": "ada"})["next"][0]
+    served.told("POST", "/api/answer", answer(plan, key))
+    export_labels(Store(dataset))
+    served.told("POST", "/api/undo", {"plan": plan, "labeller": "ada", "id": "id-0000000000000"})
+    path = dataset / "labels" / "labels.jsonl"
+    assert served.stop() == f"no labels: none that was given still stands, and {path} is empty\n"
+
+
+def test_a_labels_file_that_is_none_is_refused_and_kept(dataset: Path, tmp_path: Path) -> None:
+    path = dataset / "labels" / "labels.jsonl"
+    path.parent.mkdir()
+    path.write_text("mine, and no JSON\n")
+    for options in (("--export",), ("--port", "0")):
+        code, out, told = run(dataset, *options, scratch=tmp_path / "scratch")
+        assert (code, out, len(told.splitlines())) == (2, "", 1), told
+        assert f"{path}: line 1: is not JSON" in told
+    assert path.read_text() == "mine, and no JSON\n"
 
 
 def run(*arguments: str | Path, scratch: Path) -> tuple[int, str, str]:

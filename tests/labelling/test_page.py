@@ -187,6 +187,124 @@ def test_labels_undo_skip_note_and_all_done(serve: Serve, context: BrowserContex
     assert len(labels(dataset)) == len(expected) - 1
 
 
+def note_text(page: Page) -> str:
+    """Open the note and read it."""
+    page.keyboard.press("n")
+    text: str = page.input_value("#note-text")
+    page.keyboard.press("Escape")
+    return text
+
+
+def tap_label(page: Page, label: str) -> str:
+    """Press a label's button by mouse, and wait for another clip; returns the first clip's key."""
+    before = shown(page)
+    assert before is not None
+    page.click(f'[data-label="{label}"]')
+    wait(
+        page,
+        "before => ![undefined, before].includes("
+        "document.querySelector('#stage[aria-busy=false] video')?.dataset.key)",
+        before,
+    )
+    return before
+
+
+def test_an_open_note_goes_with_the_label_that_is_pressed(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    page = opened(context, serve().url, "Ada")
+    page.keyboard.press("n")
+    page.keyboard.type("a menu, I think")
+    key = tap_label(page, "2")
+    assert page.is_hidden("#note")
+    assert note_text(page) == "", "the next clip has none"
+    wait_until_stored(page)
+    assert labels(dataset) == {(key, "Ada"): (2, "a menu, I think")}
+
+
+def test_an_undo_brings_the_note_back(serve: Serve, context: BrowserContext, dataset: Path) -> None:
+    page = opened(context, serve().url, "Ada")
+    page.keyboard.press("n")
+    page.keyboard.type("one")
+    first = tap_label(page, "1")
+    page.keyboard.press("n")
+    page.keyboard.type("two")
+    second = shown(page)
+    page.click('[data-do="undo"]')
+    wait(page, "key => document.querySelector('#stage[aria-busy=false] video')?.dataset.key === key", first)
+    assert note_text(page) == "one"
+    press(page, "3")
+    assert shown(page) == second
+    assert note_text(page) == "two", "what was begun before the undo"
+    press(page, "4")
+    wait_until_stored(page)
+    assert labels(dataset) == {(first, "Ada"): (3, "one"), (second, "Ada"): (4, "two")}
+    page.reload()
+    page.wait_for_selector("#who:not([hidden]), #stage[aria-busy=false] video")
+    wait(page, "() => !document.querySelector('[data-do=undo]').disabled")
+    page.keyboard.press("u")
+    wait(page, "key => document.querySelector('#stage[aria-busy=false] video')?.dataset.key === key", second)
+    assert note_text(page) == "two", "also on a page that did not give it"
+
+
+def test_a_note_outlives_a_clip_that_is_long_in_coming(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    served = serve()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    refused: list[str] = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route.request.url)
+        route.abort()
+
+    page.route("**/clip/**", refuse)
+    page.goto(served.url)
+    page.fill("#name", "Ada")
+    page.keyboard.press("Enter")
+    wait_until(lambda: page.evaluate("1") and refused, "the first try")
+    page.keyboard.press("n")
+    page.keyboard.type("slow")
+    first = refused[0]
+    wait_until(lambda: page.evaluate("1") and refused.count(first) > 2, "further tries")
+    assert page.is_visible("#note")
+    assert page.input_value("#note-text") == "slow"
+    page.unroute("**/clip/**")
+    page.wait_for_selector("#stage[aria-busy=false] video")
+    key = tap_label(page, "5")
+    wait_until_stored(page)
+    assert labels(dataset) == {(key, "Ada"): (5, "slow")}
+
+
+def test_a_name_within_a_name_sends_nothing_of_the_other(
+    serve: Serve, context: BrowserContext, dataset: Path
+) -> None:
+    served = serve("--overlap", "1")
+    page = opened(context, served.url, "a/b")
+    wait_for_clips(page, 3)
+    served.kill()
+    given = {(press(page, "4"), "a/b"): 4}
+    page.close()
+    again = serve("--overlap", "1", "--port", str(served.port))
+    page = opened(context, again.url, "a")
+    given[press(page, "2"), "a"] = 2
+    wait_for_text(page, "#progress-text", "1 of 12")
+    assert labels(dataset) == {of: label for of, label in given.items() if of[1] == "a"}
+    page.close()
+    page = opened(context, again.url, "a/b")
+    wait_until_stored(page)
+    assert labels(dataset) == given
+
+
+def fits_a_phone(page: Page) -> None:
+    for button in page.locator("footer button:visible").all():
+        box = button.bounding_box()
+        assert box
+        assert 0 <= box["x"] <= 360 - box["width"]
+        assert 0 <= box["y"] <= 640 - box["height"]
+
+
 def test_buttons_do_what_keys_do_on_a_phone(serve: Serve, browser: Browser, dataset: Path) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     page = opened(context, serve().url, "Ada")
@@ -200,11 +318,7 @@ def test_buttons_do_what_keys_do_on_a_phone(serve: Serve, browser: Browser, data
             first,
             after,
         )
-    for button in page.locator("footer button:visible").all():
-        box = button.bounding_box()
-        assert box
-        assert 0 <= box["x"] <= 360 - box["width"]
-        assert 0 <= box["y"] <= 640 - box["height"]
+    fits_a_phone(page)
     wait_until_stored(page)
     context.close()
     assert labels(dataset) == {(first, "Ada"): 3}
@@ -381,6 +495,64 @@ def test_a_clip_that_the_dataset_lost_can_be_skipped(
     page.keyboard.press("s")
     wait_for_text(page, "#progress-text", "1 of 12")
     assert labels(dataset) == {}
+
+
+WIDE_SHOWN = """key => { const images = [...document.querySelectorAll('#wide:not([hidden]) img')];
+return images.length === 4 &&
+    images.every(image => image.dataset.key === key && image.naturalWidth > 160); }"""
+
+
+def test_wide_frames_are_shown_with_the_clip_and_large_on_a_key(
+    serve: Serve, context: BrowserContext, built_wide: Path, tmp_path: Path
+) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    page = opened(context, serve("--token", "sesame", on=dataset).url, "Ada")
+    first = shown(page)
+    wait(page, WIDE_SHOWN, first)
+    assert page.is_visible("#stage video")
+    small = page.locator("#wide img").first.bounding_box()
+    page.keyboard.press("w")
+    large = page.locator("#wide img").first.bounding_box()
+    assert small
+    assert large
+    assert large["width"] * large["height"] > 2 * small["width"] * small["height"]
+    assert page.is_hidden("#stage video")
+    page.keyboard.press("w")
+    assert page.is_visible("#stage video")
+    box = page.locator("#stage video").bounding_box()
+    assert box
+    assert box["width"] >= 160
+    page.click('[data-do="wide"]')
+    assert page.is_hidden("#stage video")
+    assert press(page, "5") == first, "labelling goes on all the same"
+    assert page.is_visible("#stage video"), "and begins with the clip"
+    wait(page, WIDE_SHOWN, shown(page))
+    press(page, "u")
+    assert shown(page) == first
+    wait(page, WIDE_SHOWN, first)
+    asked = "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.endsWith('wide.json'))"
+    wait(page, f"() => {asked}.length === 4")
+    assert len(set(page.evaluate(asked))) == 4, "each is fetched once, and ahead"
+
+
+def test_wide_frames_on_a_phone(serve: Serve, browser: Browser, built_wide: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(built_wide, tmp_path / "wide"))
+    context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    page = opened(context, serve(on=dataset).url, "Ada")
+    wait(page, WIDE_SHOWN, shown(page))
+    fits_a_phone(page)
+    page.locator("#wide").tap()
+    assert page.is_hidden("#stage video")
+    fits_a_phone(page)
+    context.close()
+
+
+def test_without_wide_frames_there_is_no_place_for_them(serve: Serve, context: BrowserContext) -> None:
+    page = opened(context, serve().url, "Ada")
+    assert page.is_hidden("#wide")
+    assert page.is_hidden('[data-do="wide"]')
+    page.keyboard.press("w")
+    assert page.is_visible("#stage video")
 
 
 def test_with_a_token(serve: Serve, context: BrowserContext, dataset: Path) -> None:
