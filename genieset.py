@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import benching, building, classifying, dataset, labelling, planning, screen, training
+from commands import benching, building, classifying, dataset, keeping, labelling, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -29,6 +29,8 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    keeping.versions,
+    keeping.gc,
     labelling.label,
 ):
     app.command()(command)
