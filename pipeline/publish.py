@@ -162,11 +162,11 @@ def publish(
 
 def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a layout is made by; when one of them differs, it is made anew."""
-    curate = recipe["curate"]
+    curate = recipe.get("curate", {})
     return {
-        "seed": curate["seed"],
-        "splits": curate["splits"],
-        "max_bytes": recipe["shards"]["max_bytes"],
+        "seed": curate.get("seed"),
+        "splits": curate.get("splits"),
+        "max_bytes": recipe.get("shards", {}).get("max_bytes"),
     }
 
 
