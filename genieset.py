@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands import benching, building, classifying, dataset, labelling, planning, screen, training
+from commands import benching, building, classifying, dataset, keeping, labelling, planning, screen, training
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -29,6 +29,8 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    keeping.versions,
+    keeping.gc,
     labelling.label,
 ):
     app.command()(command)
@@ -49,6 +51,7 @@ bench_app.command("cut")(benching.bench_cut)
 bench_app.command("score")(benching.bench_score)
 bench_app.command("engine")(benching.bench_engine)
 bench_app.command("ledger")(benching.bench_ledger)
+bench_app.command("publish")(benching.bench_publish)
 bench_app.command("quality")(benching.bench_quality)
 bench_app.command("duplicates")(benching.bench_duplicates)
 app.add_typer(bench_app, name="bench")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands import screen
-from commands.arguments import Json
+from commands.arguments import Jobs, Json
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -137,6 +137,45 @@ def bench_ledger(
         }
         screen.print_rows(name, rows, right=True)
     screen.say(f"{found.commits:,} commits: resumed in {found.resume.seconds:.1f} s")
+
+
+def bench_publish(
+    clips: Annotated[int, typer.Option(min=16, help="How many clips there are.")] = 1_000_000,
+    jobs: Jobs = 1,
+    as_json: Json = False,
+) -> None:
+    """Time and memory of curate and publish, and which shards a second version keeps."""
+    from bench.publish import measure
+
+    with screen.progress() as progress:
+        found = measure(clips, jobs, progress.note)
+    if as_json:
+        screen.print_json(asdict(found))
+        return
+    steps = {
+        "curate": found.curate,
+        "publish": found.first.step,
+        "curate, 1% more": found.curate_again,
+        "publish, 1% more": found.second.step,
+    }
+    screen.print_columns(
+        f"{found.clips:,} clips",
+        ("seconds", "CPU seconds", "memory", "largest child"),
+        {
+            name: (
+                f"{step.seconds:.0f}",
+                f"{step.cpu_s:.0f}",
+                f"{step.peak_bytes / 1e6:,.0f} MB",
+                f"{step.child_peak_bytes / 1e6:,.0f} MB",
+            )
+            for name, step in steps.items()
+        },
+    )
+    written = found.second.shards - found.second.kept_shards
+    screen.say(
+        f"{found.first.clips:,} clips in {found.first.shards} shards; with {found.more_clips:,} clips more "
+        f"{found.second.kept_shards} shards are kept and {written} written"
+    )
 
 
 def bench_quality(

@@ -125,7 +125,7 @@ def curate(
 ) -> None:
     """Apply the rules to every measured clip; nothing is measured again."""
     from pipeline import build as stages
-    from pipeline.status import count_decisions
+    from pipeline.curate import count_decisions
 
     with settings_of(config, overrides) as settings:
         selection = stages.curate(settings, explain=explain)

@@ -32,6 +32,7 @@ from pipeline.publish import publish as publish_selection
 from pipeline.queue import Politeness
 from pipeline.rule_check import check_rules
 from pipeline.runner import Run
+from pipeline.running import at_work
 from pipeline.sources.base import Source
 from shards.catalog import write_curated
 from shards.commits import commit_journal
@@ -132,7 +133,7 @@ def ingest(
         only: ids of videos; the others wait.
 
     Raises:
-        UserError: no video is known, or the classifier is not there.
+        UserError: no video is known, the classifier is not there, or garbage is being collected.
     """
     store = _open(config)
     for number, source in enumerate(config.sources):
@@ -142,8 +143,9 @@ def ingest(
     books = _known(config)
     for video_id in only:
         _known_video(books, config, video_id)
-    ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), progress)
-    measure_missing(store, books_of(config).ingested(), config.measured, engine, progress)
+    with at_work(store, progress) as told:
+        ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), told)
+        measure_missing(store, books_of(config).ingested(), config.measured, engine, told)
     return books_of(config)
 
 
@@ -190,13 +192,19 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
 
 
 def publish(config: BuildConfig, selection: Selection, engine: Engine, progress: Progress) -> Version:
-    """Write the selected clips as shards, and a version if they differ from the newest one."""
+    """Write the selected clips as shards, and a version if they differ from the newest one.
+
+    Raises:
+        UserError: no clip is kept, or garbage is being collected.
+    """
     store = _open(config)
+    with at_work(store, progress) as told:
 
-    def on_shard(done: int, total: int) -> None:
-        progress.step("publish", done, total, f"shard {done}")
+        def on_shard(done: int, total: int) -> None:
+            told.step("publish", done, total, f"shard {done}")
 
-    version = publish_selection(store, selection, books_of(config).catalog(), config.recipe, engine, on_shard)
+        videos = books_of(config).catalog()
+        version = publish_selection(store, selection, videos, config.recipe, engine, on_shard)
     kept, published = _kept(selection), sum(version.splits.values())
     if published != kept:
         raise RuntimeError(f"{kept} clips are kept, and version {version.number} holds {published}")

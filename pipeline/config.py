@@ -33,6 +33,9 @@ CLASSIFIER_RULE = "classifier"
 FIRST_OF_GROUP = "first_of_group"
 """In place of a rule's predicate: of each group of near-duplicates, one clip fulfils it."""
 
+SHARE_RULES = {place: f"max_share_{place}" for place in ("video", "channel")}
+"""A place of `curate.max_share` -> what clips are dropped as that are over it."""
+
 _SUM_TOLERANCE = 1e-9
 
 # Where the videos are from, how politely they are asked for, and who does not want that.
@@ -45,6 +48,21 @@ else:
     AnySource = Annotated[reduce(or_, source_kinds().values()), Field(discriminator="kind")]
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class MaxShare(Block):
+    """How much of all kept clips may be from one place; what is over is dropped as `max_share_<place>`.
+
+    Attributes:
+        video: from one video, 0.02 for a fiftieth.
+        channel: from one channel; a video whose channel is not known counts as one of its own.
+    """
+
+    video: Share | None = None
+    channel: Share | None = None
+
+
 class CurateSettings(Block):
     """Which clips are kept, and which split each goes to.
 
@@ -53,16 +71,26 @@ class CurateSettings(Block):
             `first_of_group`, which of near-duplicates only one fulfils.
         prefer: which of near-duplicates that is: an SQL ORDER BY, the best first, on the clips' columns
             and their video's `width` and `height`; where it leaves two equal, the key decides.
+        max_share: how much of what is kept may be from one video or channel, after the rules.
         splits: name -> share of the videos; the shares sum to 1.
-        seed: of the order in which clips fill the shards.
+        seed: of the order in which clips fill the shards, and of which ones are over a share.
     """
 
     rules: dict[str, str] = Field(default_factory=dict)
     prefer: tuple[str, ...] = ("width * height DESC", "unique_frames DESC", "size DESC")
+    max_share: MaxShare = MaxShare()
     splits: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.98, "val": 0.02}
     )
     seed: int = 0
+
+    @field_validator("rules")
+    @classmethod
+    def _not_a_share(cls, rules: dict[str, str]) -> dict[str, str]:
+        for name in rules:
+            if name in SHARE_RULES.values():
+                raise ValueError(f"{name!r} is for clips over a max_share; name it otherwise")
+        return rules
 
     @field_validator("splits")
     @classmethod
@@ -199,6 +227,8 @@ class BuildConfig(Block):
         del recipe["frame"]["wide"]
         # Rules are tried in order, and JSON objects have none.
         recipe["curate"]["rules"] = [list(rule) for rule in self.curate.rules.items()]
+        if self.curate.max_share == MaxShare():
+            del recipe["curate"]["max_share"]
         # Which it is, not where it lies; and a build without one is as before there were any.
         del recipe["classifier"]
         if self.classifier is not None:

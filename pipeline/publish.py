@@ -1,7 +1,8 @@
 """Publish: copy the kept clips into shards, and name a version that holds them.
 
 A shard is one task. Its bytes depend on its clips alone and it is named by them, so a shard that
-was published before is the same object. The version is written last, and only if it is new.
+was published before is the same object, and one that loses nothing is not written again. The version is
+written last, and only if it is new.
 """
 
 from __future__ import annotations
@@ -9,17 +10,31 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.curate import Selection, Shard
+from pipeline.curate import KEPT, Selection, count_decisions
 from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
-from shards.catalog import create_catalog
+from pipeline.layout import Clips, Held, Shard, lay_out
+from shards.catalog import CLIPS, catalog_names, create_catalog
 from shards.errors import UserError
-from shards.index import ClipTarWriter, index_name, read_clip, read_index
+from shards.index import (
+    CONTENT,
+    CONTENT_TYPE,
+    ClipTarWriter,
+    contents,
+    index_name,
+    read_clip,
+    read_index_rows,
+    read_indexes,
+    sample_bytes,
+)
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
+from shards.records import CLIP_SCHEMA
 from shards.store import Store, write_parquet
 
 _MIN_DEADLINE_S = 300.0
@@ -29,10 +44,25 @@ _HASH_CHARS = 8
 
 @dataclass(frozen=True)
 class ShardUnit:
-    """A shard to write."""
+    """A shard to write.
+
+    Attributes:
+        packs: for each of its clips in order, the pack it lies in.
+        rows: and its place in the pack.
+        size_bytes: of all its clips.
+    """
 
     store: str
-    shard: Shard
+    split: str
+    number: int
+    packs: tuple[str, ...]
+    rows: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def stem(self) -> str:
+        """The shard's name, as far as its content does not decide it."""
+        return f"shards/{self.split}-{self.number:06d}-"
 
 
 def write_shard(unit: ShardUnit) -> ShardEntry:
@@ -40,11 +70,12 @@ def write_shard(unit: ShardUnit) -> ShardEntry:
     store = Store(unit.store)
     with store.stage() as staged:
         with ClipTarWriter(staged.file) as tar:
-            for pack, placed in unit.shard.clips:
+            for pack, row in zip(unit.packs, unit.rows, strict=True):
+                (placed,) = read_index_rows(store, pack, [row])
                 tar.append(placed.clip, read_clip(store, pack, placed), placed.gop_frames)
         staged.file.seek(0)
         digest = hashlib.file_digest(staged.file, "sha256").hexdigest()
-        name = f"{_stem(unit.shard)}{digest[:_HASH_CHARS]}.tar"
+        name = f"{unit.stem}{digest[:_HASH_CHARS]}.tar"
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)
@@ -53,7 +84,7 @@ def write_shard(unit: ShardUnit) -> ShardEntry:
         staged.publish(name, if_absent=True)
     return ShardEntry(
         name=name,
-        split=unit.shard.split,
+        split=unit.split,
         samples=len(tar.placed),
         bytes=size_bytes,
         sha256=digest,
@@ -84,30 +115,41 @@ def publish(
         UserError: no clip was kept.
         RuntimeError: a shard could not be written.
     """
-    if not selection.shards:
+    kept = pc.equal(selection.clips["decision"], KEPT)
+    clips, sources = selection.clips.filter(kept), selection.sources.filter(kept)
+    if not len(clips):
         raise UserError(f"dataset {store.url}: {_nothing_kept(selection.clips)}")
-    entries = _published(store, selection.shards)
-    units = [ShardUnit(store.everywhere, shard) for shard in selection.shards if _place(shard) not in entries]
-    written = run_through_losses(engine, write_shard, units, lambda unit: Part(_deadline_s(unit)))
-    for unit, outcome in written:
+    newest = read_version(store) if list_versions(store) else None
+    parent = list(_parent(store, newest)) if newest else []
+    shards = lay_out(
+        _to_lay_out(clips, sources),
+        [held for _, held, _ in parent],
+        seed=_layout_settings(recipe)["seed"],
+        max_bytes=_layout_settings(recipe)["max_bytes"],
+        anew=newest is not None and _layout_settings(newest.recipe) != _layout_settings(recipe),
+    )
+    whole = {(held.split, held.number): entry for entry, held, there in parent if there}
+    entries = {
+        _place(shard): whole[_place(shard)] for shard in shards if shard.stays and _place(shard) in whole
+    }
+    units = (_unit(store, shard, clips, sources) for shard in shards if _place(shard) not in entries)
+    for unit, outcome in run_through_losses(engine, write_shard, units, lambda unit: Part(_deadline_s(unit))):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
         if not isinstance(outcome, Done):
-            raise RuntimeError(f"shard {unit.shard.split}-{unit.shard.number:06d}: {outcome}")
-        entries[_place(unit.shard)] = outcome.result
-        on_shard(len(entries), len(selection.shards))
-    shards = tuple(entries[key] for key in sorted(entries))
-    newest = _newest(store)
+            raise RuntimeError(f"{unit.stem}*: {outcome}")
+        entries[unit.split, unit.number] = outcome.result
+        on_shard(len(entries), len(shards))
     version = Version(
         number=newest.number + 1 if newest else 1,
         parent=newest.number if newest else None,
         recipe=recipe,
-        shards=shards,
+        shards=tuple(entries[place] for place in sorted(entries)),
     )
     if newest and newest.same_content(version):
         return newest
     # Before the version, which is complete from the instant that it can be read.
-    create_catalog(store, version, videos, _placed_clips(store, selection.clips, shards))
+    create_catalog(store, version, videos, _placed_clips(store, selection.clips, version.shards))
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):
@@ -118,50 +160,84 @@ def publish(
     return read_version(store, version.number)
 
 
-def _newest(store: Store) -> Version | None:
-    return read_version(store) if list_versions(store) else None
-
-
-def _published(store: Store, shards: Iterable[Shard]) -> dict[tuple[str, int], ShardEntry]:
-    """Those of the shards that the newest version has already."""
-    newest = _newest(store)
-    there = {f"{entry.name.rpartition('-')[0]}-": entry for entry in newest.shards} if newest else {}
+def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layout is made by; when one of them differs, it is made anew."""
+    curate = recipe.get("curate", {})
     return {
-        _place(shard): there[_stem(shard)]
-        for shard in shards
-        if _stem(shard) in there and _holds(store, there[_stem(shard)], shard)
+        "seed": curate.get("seed"),
+        "splits": curate.get("splits"),
+        "max_bytes": recipe.get("shards", {}).get("max_bytes"),
     }
 
 
-def _holds(store: Store, entry: ShardEntry, shard: Shard) -> bool:
-    """Whether the objects of a published shard are there, with these clips in this order."""
-    index = index_name(entry.name)
-    if not store.exists(entry.name) or store.size_bytes(entry.name) != entry.bytes:
-        return False
-    if not store.exists(index) or hashlib.sha256(store.read(index)).hexdigest() != entry.index_sha256:
-        return False
-    told = [replace(placed, offset=0) for placed in read_index(store, entry.name)]
-    return told == [replace(placed, offset=0) for _, placed in shard.clips]
+def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, bool]]:
+    """The shards of a version, their clips, and whether tar and index are there.
+
+    Where an index is gone or damaged, the catalog of the version knows which clips the shard had.
+    """
+    catalog = None
+    for entry in version.shards:
+        split, number, _ = entry.name.removeprefix("shards/").split("-")
+        name = index_name(entry.name)
+        known = store.exists(name) and hashlib.sha256(store.read(name)).hexdigest() == entry.index_sha256
+        if known:
+            rows = read_indexes(store, [entry.name], ["key", *CONTENT])
+            keys, content = rows["key"].combine_chunks(), contents(rows)
+        else:
+            if catalog is None:
+                catalog = _cataloged(store, version)
+            mine = catalog.filter(pc.equal(catalog["shard"], entry.name)).sort_by("offset")
+            keys, content = mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
+        there = known and store.exists(entry.name) and store.size_bytes(entry.name) == entry.bytes
+        yield entry, Held(split, int(number), keys, content), there
+
+
+def _cataloged(store: Store, version: Version) -> pa.Table:
+    """Key, shard and offset of each clip of a version, as far as its catalog is there."""
+    columns = ["key", "shard", "offset"]
+    # They agree on what is published.
+    for name in catalog_names(store, CLIPS, version)[:1]:
+        return store.read_table(name, columns)
+    return CLIP_SCHEMA.empty_table().select(columns)
+
+
+def _to_lay_out(clips: pa.Table, sources: pa.Table) -> Clips:
+    rows = clips
+    for name in ("gop_frames", "crc32"):
+        rows = rows.append_column(name, sources[name])
+    return Clips(
+        keys=rows["key"].combine_chunks(),
+        splits=rows["split"].combine_chunks(),
+        sizes_bytes=sample_bytes(rows),
+        content=contents(rows),
+    )
+
+
+def _unit(store: Store, shard: Shard, clips: pa.Table, sources: pa.Table) -> ShardUnit:
+    rows = pa.array(shard.rows)
+    chosen = sources.select(["pack", "row"]).take(rows)
+    return ShardUnit(
+        store=store.everywhere,
+        split=shard.split,
+        number=shard.number,
+        packs=tuple(chosen["pack"].to_pylist()),
+        rows=tuple(chosen["row"].to_pylist()),
+        size_bytes=pc.sum(clips["size"].take(rows)).as_py(),
+    )
 
 
 def _place(shard: Shard) -> tuple[str, int]:
     return shard.split, shard.number
 
 
-def _stem(shard: Shard) -> str:
-    return f"shards/{shard.split}-{shard.number:06d}-"
-
-
-def _placed_clips(store: Store, clips: pa.Table, shards: Iterable[ShardEntry]) -> pa.Table:
-    places = {}
-    for shard in shards:
-        index = store.read_table(index_name(shard.name), columns=["key", "offset"])
-        for key, offset in zip(index["key"].to_pylist(), index["offset"].to_pylist(), strict=True):
-            places[key] = (shard.name, offset)
-    found = [places.get(key, (None, None)) for key in clips["key"].to_pylist()]
+def _placed_clips(store: Store, clips: pa.Table, shards: Sequence[ShardEntry]) -> pa.Table:
+    """The catalog of clips with where each kept one lies."""
+    places = read_indexes(store, [shard.name for shard in shards], ["key", "offset"])
+    found = pc.index_in(clips["key"], value_set=places["key"].combine_chunks()).combine_chunks()
+    names = pa.array([shard.name for shard in shards], pa.string())
     columns = {
-        "shard": pa.array([shard for shard, _ in found], pa.string()),
-        "offset": pa.array([offset for _, offset in found], pa.int64()),
+        "shard": names.take(places["object"].combine_chunks()).take(found),
+        "offset": places["offset"].combine_chunks().take(found),
     }
     for name, column in columns.items():
         clips = clips.set_column(clips.schema.get_field_index(name), name, column)
@@ -171,11 +247,10 @@ def _placed_clips(store: Store, clips: pa.Table, shards: Iterable[ShardEntry]) -
 def _nothing_kept(clips: pa.Table) -> str:
     if not len(clips):
         return "there are no clips to publish; `genieset status` says how the videos ended"
-    reasons = Counter(clips["decision"].to_pylist()).most_common()
+    reasons = sorted(count_decisions(clips).items(), key=lambda reason: -reason[1])
     told = ", ".join(f"{reason} {count}" for reason, count in reasons)
     return f"no clip was kept ({told}); loosen curate.rules"
 
 
 def _deadline_s(unit: ShardUnit) -> float:
-    size_bytes = sum(placed.size for _, placed in unit.shard.clips)
-    return max(_MIN_DEADLINE_S, size_bytes / _SLOWEST_BYTES_PER_S)
+    return max(_MIN_DEADLINE_S, unit.size_bytes / _SLOWEST_BYTES_PER_S)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.build import books_of, read_config
 from pipeline.config import BuildConfig
-from pipeline.curate import SETTINGS_KEY
+from pipeline.curate import SETTINGS_KEY, count_decisions
 from shards.catalog import CLIPS, CURATED
 from shards.manifest import list_versions, read_version
 from shards.store import Store
@@ -80,9 +80,3 @@ def _decided(store: Store, config: BuildConfig, video_ids: pa.ChunkedArray) -> p
     if (clips.schema.metadata or {}).get(SETTINGS_KEY) != config.settings_hash.encode():
         return nothing
     return clips.filter(pc.is_in(clips["video_id"], value_set=video_ids.combine_chunks()))
-
-
-def count_decisions(clips: pa.Table) -> dict[str, int]:
-    """Decision -> number of clips."""
-    counted = pc.value_counts(clips["decision"]).to_pylist()
-    return dict(sorted((entry["values"], entry["counts"]) for entry in counted))

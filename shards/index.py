@@ -6,16 +6,21 @@ The same index stands beside a pack and beside a shard, so whatever reads clips 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json import dumps
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shards.codec import GOP_FRAMES, CodecError, EncodedClip, Frames, PacketDecoder, split_packets
-from shards.records import INDEX_SCHEMA, Clip, Placed
+from shards.records import INDEX_SCHEMA, Clip, ContentBox, Placed
 from shards.store import Store
+from shards.tables import read_tables
 from shards.tar import TarWriter, padded_bytes
+
+Int: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 class ClipTarWriter:
@@ -71,9 +76,67 @@ def read_index(store: Store, tar_name: str) -> list[Placed]:
     return [Placed.from_row(row) for row in store.read_table(index_name(tar_name)).to_pylist()]
 
 
-def sample_bytes(clip: Clip, mp4_size: int) -> int:
-    """How many bytes a clip takes up in a tar."""
-    return padded_bytes(mp4_size) + padded_bytes(len(_json(clip)))
+def read_index_rows(store: Store, tar_name: str, rows: Iterable[int]) -> Iterator[Placed]:
+    """Some clips of a pack or shard, by their place in the tar; the others do not become objects."""
+    table = store.read_table(index_name(tar_name))
+    for row in rows:
+        yield Placed.from_row(table.slice(row, 1).to_pylist()[0])
+
+
+def read_indexes(store: Store, tar_names: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Columns of the indexes of many tars, one below the other; see `shards.tables.read_tables`."""
+    schema = pa.schema([INDEX_SCHEMA.field(name) for name in columns])
+    return read_tables(store, [index_name(name) for name in tar_names], schema)
+
+
+def sample_bytes(rows: pa.Table) -> Int:
+    """How many bytes each row of an index takes up in a tar, with its header and its JSON: int64."""
+    empty = dict.fromkeys(Clip.__dataclass_fields__, 0)
+    json_bytes = np.full(len(rows), len(_dumps(empty)) - len(empty), np.int64)
+    for name in empty:
+        column = rows[name].combine_chunks()
+        if pa.types.is_string(column.type):
+            # Of letters, digits, `_` and `-`, none of which is escaped.
+            json_bytes += pc.binary_length(column).to_numpy() + len('""')
+        elif pa.types.is_fixed_size_list(column.type):
+            values = _boxes(rows)
+            json_bytes += _number_bytes(values).sum(axis=1) + len("[,,,]")
+        else:
+            json_bytes += _number_bytes(column.to_numpy())
+    return np.asarray(padded_bytes(rows["size"].to_numpy()) + padded_bytes(json_bytes), np.int64)
+
+
+def _boxes(rows: pa.Table) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+    """The content boxes as they are stored: rows of x, y, width, height."""
+    flat: np.ndarray[tuple[int], np.dtype[np.int32]] = (
+        rows["content_box"].combine_chunks().flatten().to_numpy()
+    )
+    return flat.reshape(-1, len(ContentBox._fields))
+
+
+def _number_bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How long each number is in JSON; there are far fewer different ones than clips."""
+    distinct, places = np.unique(values, return_inverse=True)
+    return np.array([len(_dumps(value)) for value in distinct.tolist()], np.int64)[places]
+
+
+def contents(rows: pa.Table) -> pa.Array:
+    """For each row of an index all that makes up its sample, the place left out: equal for equal samples.
+
+    The mp4 is told by its size and checksum.
+    """
+    columns = [rows[name].to_numpy().astype("<f8") for name in ("start_s", "fps")]
+    whole = ("n_frames", "unique_frames", "gop_frames", "size", "crc32")
+    columns = [column.view("<i8") for column in columns] + [rows[name].to_numpy() for name in whole]
+    told = np.ascontiguousarray(np.column_stack([*columns, _boxes(rows)]).astype("<i8"))
+    return pa.Array.from_buffers(CONTENT_TYPE, len(rows), [None, pa.py_buffer(told.tobytes())])
+
+
+CONTENT = ("start_s", "n_frames", "unique_frames", "fps", "content_box", "size", "gop_frames", "crc32")
+"""The columns that `contents` looks at."""
+
+CONTENT_TYPE = pa.binary(8 * (len(CONTENT) - 1 + len(ContentBox._fields)))
+"""The type of what it returns."""
 
 
 def read_clip(store: Store, tar_name: str, placed: Placed) -> EncodedClip:
@@ -99,4 +162,8 @@ def _members(clip: Clip, mp4: bytes) -> Mapping[str, bytes]:
 
 
 def _json(clip: Clip) -> bytes:
-    return dumps(clip.as_json(), sort_keys=True, separators=(",", ":")).encode()
+    return _dumps(clip.as_json()).encode()
+
+
+def _dumps(value: object) -> str:
+    return dumps(value, sort_keys=True, separators=(",", ":"))

@@ -23,7 +23,9 @@ import pyarrow.parquet as pq
 
 from shards.errors import UserError
 
-_STAGING = ".tmp"
+STAGING = ".tmp"
+"""Where objects are that are being written."""
+
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://")
 _serial = itertools.count()
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -123,7 +125,7 @@ class Store:
         Raises:
             UserError: the folder cannot be written to, or its disk is full.
         """
-        folder = self.root / _STAGING
+        folder = self.root / STAGING
         path = folder / f"{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}"
         try:
             self.make_folder(folder)
@@ -206,6 +208,21 @@ class Store:
     def remove(self, name: str) -> None:
         """Take an object away; one that is not there is no matter."""
         self.path(name).unlink(missing_ok=True)
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted; an absent folder is an empty one."""
+        path = self.path(folder)
+        if not path.is_dir():
+            return []
+        return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_dir())
+
+    def modified_s(self, name: str) -> float:
+        """When an object was written, in seconds of Unix time. Raises FileNotFoundError if there is none."""
+        return self.path(name).stat().st_mtime
+
+    def settle(self, folder: str) -> None:
+        """Make what was removed from a folder stay removed after a power cut."""
+        sync_folder(self.path(folder))
 
     def list(self, folder: str) -> list[str]:
         """Names of the objects directly in a folder, sorted; an absent folder is an empty one."""

@@ -12,7 +12,11 @@ import io
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+
+Sizes = TypeVar("Sizes", int, np.ndarray[Any, np.dtype[np.int64]])
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class TarWriter:
         return places
 
 
-def padded_bytes(size: int) -> int:
+def padded_bytes(size: Sizes) -> Sizes:
     """What a member of `size` bytes takes up in a tar: its header and its bytes in whole blocks."""
     return tarfile.BLOCKSIZE * (1 + -(-size // tarfile.BLOCKSIZE))
 
@@ -56,6 +60,11 @@ def padded_bytes(size: int) -> int:
 def tar_bytes(members_bytes: int) -> int:
     """The size of a tar whose members take up `members_bytes`: two empty blocks, in whole records."""
     return -(-(members_bytes + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+
+
+def members_room(max_bytes: int) -> int:
+    """How much the members of a tar may take up for it to be no larger than this: inverse of `tar_bytes`."""
+    return max_bytes // tarfile.RECORDSIZE * tarfile.RECORDSIZE - 2 * tarfile.BLOCKSIZE
 
 
 def read_members(file: BinaryIO) -> Iterator[Member]:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-_OWN = frozenset({"attempts", "budgets", ".tmp", "config.json"})
+_OWN = frozenset({"attempts", "budgets", "reports", "runs", ".tmp", "config.json"})
 
 
 def contents(dataset: Path) -> dict[str, str]:
-    """Name -> SHA-256 of every object, but for four things.
+    """Name -> SHA-256 of every object, but for some things.
 
-    `attempts/` tells what began when, and `budgets/` when a site was asked; `.tmp/` holds what a killed
-    process was writing, and no reader looks there; `config.json` says where the dataset lies.
+    `attempts/` tells what began when, `budgets/` when a site was asked, `reports/` what was removed and
+    `runs/` who was at work; `.tmp/` holds what a killed process was writing, and no reader looks there;
+    `config.json` says where the dataset lies.
     """
     return {
         path.relative_to(dataset).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,7 @@
 """Builds that are killed at a storage operation of one's choice. Run as a program, one job a line.
 
-A job is `{"config": path, "kill_at": number or null}` on standard input. The build runs in a forked
+A job is `{"config": path, "kill_at": number or null, "work": "build" or "gc"}` on standard input; a garbage
+collection keeps one version and spares nothing for being young. The work runs in a forked
 child of its own, in one process and with one thread of ours, and the child sends itself SIGKILL at
 the operation of that number, counted from 1. The answer is `{"status": wait status, "operations":
 [...], "log": [...]}` on standard output.
@@ -27,6 +28,7 @@ from typing import Any, TypeVar, cast
 from pipeline import build
 from pipeline.config import BuildConfig, load_config
 from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work, all_parts
+from shards.garbage import collect_garbage
 from shards.store import Store
 
 T = TypeVar("T")
@@ -93,7 +95,7 @@ class Operations:
             return None
         name = place.relative_to(self._root).as_posix()
         folder = name.split("/")[0]
-        return f"{folder}/*" if folder in {".tmp", "attempts"} and folder != name else name
+        return f"{folder}/*" if folder in {".tmp", "attempts", "runs"} and folder != name else name
 
     def _tell(self, event: str) -> None:
         os.write(self._log_fd, event.encode() + b"\n")
@@ -143,24 +145,27 @@ class Operations:
         return removed
 
 
-def _killable_build(config: BuildConfig, kill_at: int | None, log_fd: int) -> None:
+def _killable(config: BuildConfig, kill_at: int | None, work: str, log_fd: int) -> None:
     """Never returns."""
     try:
         Operations(Store(config.dataset).root, kill_at, log_fd)
-        build.build(config, Inline(), Silent())
+        if work == "gc":
+            collect_garbage(Store(config.dataset), keep=1, young_s=0)
+        else:
+            build.build(config, Inline(), Silent())
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def _run(config: BuildConfig, kill_at: int | None) -> dict[str, Any]:
+def _run(config: BuildConfig, kill_at: int | None, work: str) -> dict[str, Any]:
     assert len(os.listdir("/proc/self/task")) == 1, "a fork takes one thread along, and there are more"
     log, log_fd = os.pipe()
     child = os.fork()
     if not child:
         os.close(log)
-        _killable_build(config, kill_at, log_fd)
+        _killable(config, kill_at, work, log_fd)
     os.close(log_fd)
     with os.fdopen(log) as lines:
         events = lines.read().splitlines()
@@ -171,7 +176,7 @@ def _run(config: BuildConfig, kill_at: int | None) -> dict[str, Any]:
 def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
-        print(json.dumps(_run(load_config(Path(job["config"])), job["kill_at"])), flush=True)
+        print(json.dumps(_run(load_config(Path(job["config"])), job["kill_at"], job["work"])), flush=True)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,18 @@ class Killer:
 
     def build(self, config: Path, kill_at: int | None = None) -> Run:
         """Build once; with `kill_at`, be killed at the operation of that number, counted from 1."""
+        return self._run(config, kill_at, "build")
+
+    def collect(self, config: Path, kill_at: int | None = None) -> Run:
+        """Collect the garbage of a build's dataset once, keeping one version; otherwise like `build`."""
+        return self._run(config, kill_at, "gc")
+
+    def _run(self, config: Path, kill_at: int | None, work: str) -> Run:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"config": str(config), "kill_at": kill_at}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"config": str(config), "kill_at": kill_at, "work": work}) + "\n"
+        )
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         status = answer["status"]

@@ -31,6 +31,19 @@ def test_every_config_that_ships_is_valid(path: Path) -> None:
         ("curate.seed=many", "curate.seed: is 'many'; should be a valid integer"),
         ("curate.splits={train: 0.5}", "curate.splits: the shares sum to 0.5; they must sum to 1"),
         ("curate.splits={a/b: 1.0}", "curate.splits: 'a/b' cannot name a split"),
+        (
+            "curate.max_share={videos: 0.1}",
+            "curate.max_share.videos: no such key; did you mean video?",
+        ),
+        ("curate.max_share={video: 0}", "curate.max_share.video: is 0; should be greater than 0"),
+        (
+            "curate.max_share={channel: 2}",
+            "curate.max_share.channel: is 2; should be less than or equal to 1",
+        ),
+        (
+            "curate.rules={max_share_video: 'true'}",
+            "curate.rules: 'max_share_video' is for clips over a max_share; name it otherwise",
+        ),
         ("frame.fit=padd", "frame.fit: is 'padd'; should be 'pad', 'crop' or 'stretch'"),
         ("shards.max_bytes=big", "shards.max_bytes: is 'big'"),
         ("shards.max_bytes=0", "shards.max_bytes: is 0; should be greater than 0"),
@@ -96,3 +109,12 @@ def test_a_site_is_as_the_default_where_nothing_else_is_said(write_config: Write
     told = config.sites["127.0.0.1"]
     assert (told.videos_per_hour, told.concurrency, told.requests_per_hour) == (9, 2, 1000)
     assert BuildConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_share_is_part_of_the_recipe_and_none_is_as_before_there_were_any(
+    write_config: WriteConfig,
+) -> None:
+    path = write_config(FILES)
+    assert "max_share" not in load_config(path).recipe["curate"]
+    recipe = load_config(path, ["curate.max_share.video=0.02"]).recipe
+    assert recipe["curate"]["max_share"] == {"video": 0.02, "channel": None}

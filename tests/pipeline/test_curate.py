@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import itertools
-
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import CurateSettings
-from pipeline.curate import RuleEffect, decide, fill_shards, rule_effects
+from pipeline.curate import RuleEffect, decide, rule_effects
 from shards.errors import SettingError
-from shards.index import sample_bytes
-from shards.keys import clip_key, split_of
-from shards.records import CLIP_SCHEMA, Clip, ContentBox, Placed
-from shards.tar import tar_bytes
+from shards.keys import clip_key
+from shards.records import CLIP_SCHEMA
 
 
 def clips(**scores: list[float | None]) -> pa.Table:
@@ -129,46 +124,3 @@ def test_a_missing_score_is_an_error_and_never_a_drop() -> None:
         SettingError, match=r"curate\.rules\.static.* is null for clip v_00000160; where a score is missing"
     ):
         decide(clips(motion=[0.1, None]), {"static": "motion > 0"})
-
-
-def placed(video: int, clip: int, size: int) -> tuple[str, Placed]:
-    record = Clip(
-        clip_key(f"video-{video}", clip * 160),
-        f"video-{video}",
-        clip * 16.0,
-        160,
-        160,
-        10.0,
-        ContentBox(0, 0, 160, 90),
-    )
-    return f"packs/{video}.tar", Placed(record, 512, size, (size,), 16, b"", 0)
-
-
-CORPORA = st.lists(
-    st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 300_000)), unique_by=lambda c: c[:2]
-).map(lambda chosen: [placed(*c) for c in chosen])
-
-
-@given(CORPORA, st.integers(1_000, 2_000_000), st.randoms())
-def test_shards_hold_every_clip_once_within_their_size_in_an_order_of_their_own(
-    corpus: list[tuple[str, Placed]], max_bytes: int, chance: object
-) -> None:
-    settings = CurateSettings(splits={"train": 0.5, "val": 0.5})
-    shards = fill_shards(corpus, settings, max_bytes)
-    dealt = [clip.clip.key for shard in shards for _, clip in shard.clips]
-    assert sorted(dealt) == sorted(clip.clip.key for _, clip in corpus)
-    for shard in shards:
-        assert {split_of(clip.clip.video_id, settings.splits) for _, clip in shard.clips} == {shard.split}
-        size = tar_bytes(sum(sample_bytes(clip.clip, clip.size) for _, clip in shard.clips))
-        assert size <= max_bytes or len(shard.clips) == 1
-    chance.shuffle(corpus)  # type: ignore[attr-defined]
-    assert fill_shards(corpus, settings, max_bytes) == shards
-
-
-def test_neighbours_are_strangers_and_the_seed_decides() -> None:
-    corpus = [placed(video, clip, 1000) for video in range(10) for clip in range(20)]
-    (shard,) = fill_shards(corpus, CurateSettings(splits={"train": 1.0}), 10**9)
-    videos = [clip.clip.video_id for _, clip in shard.clips]
-    assert sum(a == b for a, b in itertools.pairwise(videos)) < 60
-    (other,) = fill_shards(corpus, CurateSettings(splits={"train": 1.0}, seed=1), 10**9)
-    assert other != shard

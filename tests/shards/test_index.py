@@ -2,20 +2,32 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.codec import CodecError, EncodedClip, decode_clip, encode_clip
-from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index, sample_bytes
+from shards.index import (
+    ClipTarWriter,
+    contents,
+    decode_frames,
+    index_name,
+    read_clip,
+    read_index,
+    read_index_rows,
+    read_indexes,
+    sample_bytes,
+)
 from shards.keys import clip_key
 from shards.records import Clip, ContentBox
 from shards.store import Store
-from shards.tar import TarWriter, read_members, tar_bytes
+from shards.tar import TarWriter, members_room, read_members, tar_bytes
 
 FRAMES = np.random.default_rng(0).integers(16, 235, (16, 54, 64), np.uint8)
 ENCODED = encode_clip(FRAMES)
@@ -58,14 +70,60 @@ def test_every_reader_of_the_format_reads_the_tar(tmp_path: Path) -> None:
         assert all((m.mtime, m.uid, m.gid, m.uname, m.gname) == (0, 0, 0, "", "") for m in tar.getmembers())
 
 
-def test_a_size_that_was_planned_is_the_size_that_is_written() -> None:
+KINDS = st.builds(
+    Clip,
+    st.builds(clip_key, st.just("file-abc"), st.integers(0, 10**9)),
+    st.sampled_from(["file-abc", "youtube-dQw4w9WgXcQ"]),
+    st.floats(0, 1e6),
+    st.integers(1, 10**6),
+    st.integers(1, 160),
+    st.sampled_from([10.0, 29.97, 15.0]),
+    st.builds(ContentBox, *[st.integers(0, 20_000)] * 4),
+)
+MP4S = st.binary(max_size=2000).map(lambda mp4: EncodedClip(mp4, (len(mp4),), b""))
+
+
+@given(st.lists(st.tuples(KINDS, MP4S), max_size=9))
+def test_a_size_that_was_planned_is_the_size_that_is_written(clips: list[tuple[Clip, EncodedClip]]) -> None:
     file = io.BytesIO()
     with ClipTarWriter(file) as tar:
-        tar.append(clip(0), ENCODED)
-        tar.append(clip(16), ENCODED)
-    planned = sample_bytes(clip(0), len(ENCODED.mp4)) + sample_bytes(clip(16), len(ENCODED.mp4))
-    assert tar.placed[1].offset + 512 > planned / 2
-    assert len(file.getvalue()) == tar_bytes(planned)
+        for one, encoded in clips:
+            tar.append(one, encoded)
+    planned = sample_bytes(tar.index())
+    ends = np.cumsum(planned)
+    assert [placed.offset for placed in tar.placed] == [512, *(ends[:-1] + 512)][: len(clips)]
+    size = tar_bytes(int(planned.sum()))
+    assert len(file.getvalue()) == size
+    assert planned.sum() <= members_room(size)
+    assert planned.sum() > members_room(size - 1) or not clips
+
+
+@given(st.lists(st.tuples(KINDS, MP4S), min_size=1, max_size=9))
+def test_equal_samples_have_equal_contents(clips: list[tuple[Clip, EncodedClip]]) -> None:
+    file = io.BytesIO()
+    with ClipTarWriter(file) as tar:
+        for one, encoded in [*clips, *clips]:
+            tar.append(one, encoded)
+    told = contents(tar.index())
+    assert told[: len(clips)] == told[len(clips) :]
+    samples = {(replace(one, key="", video_id=""), encoded) for one, encoded in clips}
+    assert len(set(told.to_pylist())) == len(samples)
+    index = tar.index()
+    flipped = pa.array([placed.crc32 ^ 1 for placed in tar.placed], pa.uint32())
+    changed = index.set_column(index.schema.get_field_index("crc32"), "crc32", flipped)
+    assert not set(contents(index).to_pylist()) & set(contents(changed).to_pylist())
+
+
+def test_rows_and_columns_are_those_of_the_whole_index(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    pack = write_pack(store, [(clip(n), ENCODED) for n in range(0, 48, 16)])
+    placed = read_index(store, pack)
+    assert list(read_index_rows(store, pack, [2, 0])) == [placed[2], placed[0]]
+    rows = read_indexes(store, [pack, pack], ["key", "offset"])
+    assert rows["key"].to_pylist() == [one.clip.key for one in placed] * 2
+    assert rows["object"].to_pylist() == [0, 0, 0, 1, 1, 1]
+    assert rows["row"].to_pylist() == [0, 1, 2] * 2
+    assert read_indexes(store, [], ["key", "offset"]).schema.names == rows.schema.names
 
 
 def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""Garbage: objects that nothing in the dataset names, and versions that nobody wants to keep.
+
+What is removed, and in which order: versions first, each then being gone as a whole; then the shards,
+indexes and catalogs that no version names which is left; then packs, wide frames and scores that no
+commit names; then what dead processes were writing. So whenever it is killed, every version that is left
+is complete, and every commit too; the rest is found by the next collection.
+
+An object that no version and no commit ever named may belong to a build somewhere that has not come to
+naming it, so it is spared while it is young; and while a build is known to be at work, nothing is
+collected at all (`shards.runs`). Names that are not of Genieset's making are never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from shards.catalog import CLIPS, VIDEOS, catalog_names
+from shards.commits import commit_journal
+from shards.index import index_name
+from shards.manifest import Version, list_versions, read_version, version_name
+from shards.runs import SILENT_S, announce
+from shards.store import STAGING, Store
+
+YOUNG_S = SILENT_S
+"""Younger than this, what nothing names yet is spared."""
+
+_SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
+_CATALOG = re.compile(r"catalog/(videos|clips)/\d{6,}-[0-9a-f]{8}-[0-9a-f]{8}\.parquet")
+_PACK = re.compile(r"(?P<stem>[A-Za-z0-9_-]+-[0-9a-f]{12}-[0-9a-f]{8})\..+")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """An object to be removed.
+
+    Attributes:
+        why: `version`: it is not among those to keep; `shard`, `catalog`: no version names it; `pack`,
+            `score`: no commit does; `unfinished`: a process was writing it and is gone.
+    """
+
+    name: str
+    bytes: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was removed.
+
+    Attributes:
+        report: the object that lists it; None if there was nothing.
+    """
+
+    objects: tuple[Garbage, ...]
+    report: str | None
+
+
+def find_garbage(store: Store, *, keep: int | None = None, young_s: float = YOUNG_S) -> tuple[Garbage, ...]:
+    """What `collect_garbage` would remove now, in its order; nothing is touched.
+
+    Args:
+        keep: so many of the newest versions; all of them by default.
+
+    Raises:
+        UserError: a version or a commit is damaged, so that what it names is not known.
+    """
+    return tuple(
+        Garbage(name, size, why)
+        for why, name in _named_by_nothing(store, keep, young_s)
+        if (size := _size_bytes(store, name)) is not None
+    )
+
+
+def collect_garbage(store: Store, *, keep: int | None = None, young_s: float = YOUNG_S) -> Collected:
+    """Remove garbage, after writing down in `reports/` what is going to be removed.
+
+    Raises:
+        UserError: a build is at work on the dataset; or as `find_garbage`.
+    """
+    with announce(store, "gc") as run:
+        found = find_garbage(store, keep=keep, young_s=young_s)
+        if not found:
+            return Collected(found, None)
+        report = _write_report(store, found, keep, young_s)
+        for number, garbage in enumerate(found):
+            if number and garbage.why != found[number - 1].why:
+                # That a version is gone outlives a power cut before its shards go.
+                store.settle(found[number - 1].name.rpartition("/")[0])
+            store.remove(garbage.name)
+            run.beat()
+    return Collected(found, report)
+
+
+def _write_report(store: Store, found: Sequence[Garbage], keep: int | None, young_s: float) -> str:
+    body = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "keep": keep,
+        "young_s": young_s,
+        "bytes": sum(garbage.bytes for garbage in found),
+        "objects": [asdict(garbage) for garbage in found],
+    }
+    data = json.dumps(body, indent=1).encode() + b"\n"
+    number = 1
+    while not store.create(f"reports/gc-{number:06d}.json", data):
+        number += 1
+    return f"reports/gc-{number:06d}.json"
+
+
+def _named_by_nothing(store: Store, keep: int | None, young_s: float) -> Iterator[tuple[str, str]]:
+    """Why an object is garbage, and its name."""
+    numbers = list_versions(store)
+    gone = numbers[:-keep] if keep else []
+    left = [read_version(store, number) for number in numbers if number not in gone]
+    withdrawn = [read_version(store, number) for number in gone]
+    yield from (("version", version_name(number)) for number in gone)
+    for why, names_of, there in (
+        ("shard", _shards_of, _matching(store.list("shards"), _SHARD)),
+        ("catalog", lambda some: _catalogs_of(store, some), _catalogs(store)),
+    ):
+        named, was_named = names_of(left), names_of(withdrawn)
+        for name in there:
+            if name not in named and (name in was_named or _is_old(store, name, young_s)):
+                yield why, name
+    yield from _of_no_commit(store, young_s)
+    yield from (("unfinished", n) for n in store.list(STAGING) if _is_old(store, n, young_s))
+
+
+def _shards_of(versions: Iterable[Version]) -> set[str]:
+    tars = {entry.name for version in versions for entry in version.shards}
+    return tars | {index_name(tar) for tar in tars}
+
+
+def _catalogs_of(store: Store, versions: Iterable[Version]) -> set[str]:
+    return {
+        name
+        for version in versions
+        for kind in (VIDEOS, CLIPS)
+        for name in catalog_names(store, kind, version)
+    }
+
+
+def _catalogs(store: Store) -> list[str]:
+    return [n for kind in (VIDEOS, CLIPS) for n in _matching(store.list(f"catalog/{kind}"), _CATALOG)]
+
+
+def _of_no_commit(store: Store, young_s: float) -> Iterator[tuple[str, str]]:
+    packs = commit_journal(store).read(["pack"])["pack"].drop_null().to_pylist()
+    named = {pack.removeprefix("packs/").removesuffix(".tar") for pack in packs}
+    scores = (name for folder in store.folders("scores") for name in store.list(folder))
+    for why, names in (("pack", _matching(store.list("packs"), None)), ("score", scores)):
+        for name in names:
+            match = _PACK.fullmatch(name.rpartition("/")[2])
+            if match and match["stem"] not in named and _is_old(store, name, young_s):
+                yield why, name
+
+
+def _matching(names: Iterable[str], pattern: re.Pattern[str] | None) -> list[str]:
+    """Those of the names, a tar before what lies beside it: where there is a tar, there is its index."""
+    found = [name for name in names if pattern is None or pattern.fullmatch(name)]
+    return sorted(found, key=lambda name: (not name.endswith(".tar"), name))
+
+
+def _is_old(store: Store, name: str, young_s: float) -> bool:
+    try:
+        return time.time() - store.modified_s(name) >= young_s
+    except FileNotFoundError:
+        return False  # whoever wrote it has just taken it away
+
+
+def _size_bytes(store: Store, name: str) -> int | None:
+    try:
+        return store.size_bytes(name)
+    except FileNotFoundError:
+        return None
