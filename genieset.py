@@ -7,7 +7,17 @@ import sys
 
 import typer
 
-from commands import benching, building, classifying, dataset, labelling, planning, screen, training
+from commands import (
+    benching,
+    building,
+    classifying,
+    dataset,
+    exporting,
+    labelling,
+    planning,
+    screen,
+    training,
+)
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -29,6 +39,9 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    exporting.query,
+    exporting.extract,
+    exporting.export,
     labelling.label,
 ):
     app.command()(command)

@@ -19,6 +19,7 @@ from pipeline.classifier import resolve_rules
 from pipeline.config import FIRST_OF_GROUP, BuildConfig, CurateSettings
 from pipeline.first_of_group import FirstOfGroup
 from pipeline.ingest import score_name
+from shards.catalog import SETTINGS_KEY
 from shards.errors import SettingError
 from shards.index import read_index, sample_bytes
 from shards.keys import split_of
@@ -27,9 +28,6 @@ from shards.store import Store
 from shards.tar import tar_bytes
 
 KEPT = "kept"
-
-SETTINGS_KEY = b"genieset_settings"
-"""In the metadata of the catalog of clips: the settings hash that names their packs."""
 
 
 @dataclass(frozen=True)
