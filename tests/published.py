@@ -32,7 +32,11 @@ def publish_hostile(root: Path, make_video: Callable[..., Path]) -> BuildConfig:
     """Build `root/set`: six kept clips of three videos in two splits and some shards, and one dropped."""
     videos = root / "videos"
     videos.mkdir(parents=True)
-    told = [{"license": None, "channel": None}, {"license": HOSTILE, "channel": CHANNEL}, {"license": "CC-BY-4.0"}]
+    told = [
+        {"license": None, "channel": None},
+        {"license": HOSTILE, "channel": CHANNEL},
+        {"license": "CC-BY-4.0"},
+    ]
     ids = []
     for number, info in enumerate(told):
         path = videos / f"{number}.mp4"

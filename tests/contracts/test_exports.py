@@ -174,13 +174,13 @@ def test_a_name_is_a_name(kind: str, dataset: Path) -> None:
     named = export_version(store, read_version(store), kind, name="My set")
     assert all(b"My set" in data for data in written(named.folder).values())
     for name in ("", "a\nb", "x: y", "<b>", "a" * 101):
-        with pytest.raises(UserError, match="^--name"):
+        with pytest.raises(UserError, match=r"^--name"):
             export_version(store, read_version(store), kind, name=name)
 
 
 def test_what_there_is_not_is_told(dataset: Path) -> None:
     store = Store(dataset)
-    with pytest.raises(UserError, match="^--to croisant: no such kind of export; did you mean croissant?"):
+    with pytest.raises(UserError, match=r"^--to croisant: no such kind of export; did you mean croissant\?$"):
         export_version(store, read_version(store), "croisant")
     for path in (dataset / "catalog" / "videos").glob("000001-*"):
         path.unlink()
@@ -246,6 +246,8 @@ def test_croissant_names_every_object_with_its_hash(dataset: Path) -> None:
         data = (folder / entry["contentUrl"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == entry["sha256"]
         assert f"{len(data)} B" == entry["contentSize"]
-    columns = store.read_table(next(n for n in store.list("catalog/clips") if "curated" not in n)).column_names
+    columns = store.read_table(
+        next(n for n in store.list("catalog/clips") if "curated" not in n)
+    ).column_names
     clips = next(entry for entry in told["recordSet"] if entry["@id"] == "clips")
     assert [field["name"] for field in clips["field"]] == columns

@@ -143,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
                 },
             )
         if re.fullmatch(r"/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self.path):
-            return self._answer(200, {"objects": [self._batch(entry) for entry in json.loads(data)["objects"]]})
+            return self._answer(
+                200, {"objects": [self._batch(entry) for entry in json.loads(data)["objects"]]}
+            )
         if found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/commit/main", self.path):
             if not self.server.commit(found[1], [json.loads(line) for line in data.splitlines()]):
                 return self._answer(403, {"error": "no more today"}, X_Error_Message="no more today")
@@ -176,7 +178,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+    entry: dict[str, Any] = {
+        "type": "file",
+        "path": path,
+        "size": len(data),
+        "oid": hashlib.sha1(data).hexdigest(),
+    }
     if path.endswith((".tar", ".parquet")):
         entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
     return entry

@@ -34,7 +34,9 @@ def hub() -> Iterator[Hub]:
 def push(hub: Hub, tmp_path: Path) -> Push:
     """push(dataset, *options) -> what `genieset export --to hf --push` did."""
 
-    def run(dataset: Path, *options: str, token: str = TOKEN, url: str = hub.url) -> subprocess.CompletedProcess[str]:
+    def run(
+        dataset: Path, *options: str, token: str = TOKEN, url: str = hub.url
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "genieset", "export", str(dataset), "--to", "hf"]
         command += ["--push", REPOSITORY, *options]
         home = {"HF_ENDPOINT": url, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "hf")}

@@ -13,7 +13,9 @@ from shards.store import Store
 
 VIEWS = {
     "videos": pa.table({"video_id": ["a", "b"], "title": ["one", "two"]}),
-    "clips": pa.table({"key": ["a_1", "a_0", "b_0"], "video_id": ["a", "a", "b"], "motion": [0.1, None, 0.3]}),
+    "clips": pa.table(
+        {"key": ["a_1", "a_0", "b_0"], "video_id": ["a", "a", "b"], "motion": [0.1, None, 0.3]}
+    ),
 }
 
 
@@ -23,7 +25,9 @@ def test_both_views_are_there_and_can_be_joined() -> None:
     assert (answer.columns, answer.rows, answer.left_out) == (("title", "n"), (("one", 2), ("two", 1)), 0)
 
 
-@pytest.mark.parametrize("sql", ["FROM clips", "SELECT * FROM clips;", "TABLE clips", "WITH c AS (FROM clips) FROM c"])
+@pytest.mark.parametrize(
+    "sql", ["FROM clips", "SELECT * FROM clips;", "TABLE clips", "WITH c AS (FROM clips) FROM c"]
+)
 def test_whatever_reads_is_answered(sql: str) -> None:
     assert len(query(VIEWS, sql).rows) == 3
 
