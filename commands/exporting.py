@@ -109,8 +109,15 @@ def export(
     pushed: dict[str, object] = {}
     if push is not None:
         from shards.export.push import push as push_version
+        from shards.query import query as ask
+        from shards.query import read_views
 
+        local = ask(read_views(store, found.number), "SELECT count(*) FROM videos WHERE url NOT LIKE 'http%'")
         with screen.progress() as progress:
+            if local.rows[0][0]:
+                progress.note(
+                    f"the catalog is uploaded too, and names {local.rows[0][0]:,} local files by their paths"
+                )
             done = push_version(
                 store,
                 found,

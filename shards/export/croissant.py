@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from shards.catalog import CLIPS, VIDEOS
 from shards.export.base import Export
-from shards.export.summary import UNKNOWN, summarise
+from shards.export.summary import UNKNOWN, Summary, summarise
 from shards.export.view import View
 
 _CONTEXT = {
@@ -73,13 +73,14 @@ class Croissant(Export):
 
     def files(self, view: View) -> dict[str, bytes]:
         """One file; `url` is the way from it to the dataset."""
+        told = summarise(view)
         body = {
             "@context": _CONTEXT,
             "@type": "sc:Dataset",
             "conformsTo": "http://mlcommons.org/croissant/1.1",
             "name": view.name,
-            "description": _description(view),
-            "license": sorted({group.name for group in summarise(view).licences}),
+            "description": _description(view, told),
+            "license": sorted({group.name for group in told.licences}),
             "url": view.place or "./",
             "version": f"{view.version.number}.0.0",
             "keywords": ["video", "world model", "WebDataset"],
@@ -97,8 +98,7 @@ class Croissant(Export):
         return {"croissant.json": text.encode() + b"\n"}
 
 
-def _description(view: View) -> str:
-    told = summarise(view)
+def _description(view: View, told: Summary) -> str:
     unknown = sum(group.clips for group in told.licences if group.name == UNKNOWN)
     return (
         f"{told.total.clips} video clips ({told.total.hours:.2f} hours) of {told.total.videos} videos, "

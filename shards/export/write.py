@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,7 @@ from shards.manifest import Version
 from shards.store import Store
 
 _INSIDE = "../../../"
+_MEANT = re.compile(r"[#?%*\[\]{}]")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def export_version(
         name: as in `shards.export.view.read_view`.
 
     Raises:
-        UserError: there is no such kind, or `out` holds another file of the same name.
+        UserError: there is no such kind, or `out` holds another file of the same name, or no address leads
+            from it to the dataset.
     """
     kinds = export_kinds()
     if kind not in kinds:
@@ -72,5 +75,13 @@ def _way(out: Path, store: Store) -> str:
     """What leads from a folder to the dataset."""
     place = store.everywhere
     if "://" in place:
-        return place.rstrip("/") + "/"
-    return os.path.relpath(place, out.absolute()) + "/"
+        way = place.rstrip("/") + "/"
+    else:
+        # `..` is followed by the file system, for which a link is where it leads to.
+        way = os.path.relpath(os.path.realpath(place), os.path.realpath(out)) + "/"
+    if meant := _MEANT.search(way):
+        raise UserError(
+            f"--out {out}: the way to the dataset, {way}, has {meant[0]!r}, which addresses and globs give a "
+            "meaning; move one of them, or leave --out away"
+        )
+    return way

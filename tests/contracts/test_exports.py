@@ -178,6 +178,21 @@ def test_a_name_is_a_name(kind: str, dataset: Path) -> None:
             export_version(store, read_version(store), kind, name=name)
 
 
+def test_a_way_that_is_no_address_is_refused(hostile: Path, tmp_path: Path) -> None:
+    dataset = Store(shutil.copytree(hostile, tmp_path / "50% [off]" / "set"))
+    with pytest.raises(UserError, match=r"^--out .* has '%', which addresses and globs give a meaning"):
+        export_version(dataset, read_version(dataset), "wids", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_behind_a_link_is_reached(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    export_version(Store(dataset), read_version(Store(dataset)), "wids", out=tmp_path / "link" / "out")
+    for shard in json.loads((tmp_path / "link" / "out" / "train.json").read_text())["shardlist"]:
+        assert (tmp_path / "link" / "out" / shard["url"]).is_file()
+
+
 def test_what_there_is_not_is_told(dataset: Path) -> None:
     store = Store(dataset)
     with pytest.raises(UserError, match=r"^--to croisant: no such kind of export; did you mean croissant\?$"):

@@ -78,6 +78,7 @@ def test_what_is_uploaded_is_the_version_and_its_card(
     card = files.pop("README.md").decode()
     assert files == objects_of(dataset)
     assert hub.visibility == {REPOSITORY: "private"}
+    assert "note: the catalog is uploaded too, and names 5 local files by their paths" in done.stderr
     assert f"pushed to {hub.url}/datasets/{REPOSITORY}" in done.stdout
     assert "../" not in card
     for name in files:
