@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from commands import benching, building, classifying, dataset, keeping, labelling, planning, screen, training
+from commands import (
+    benching,
+    building,
+    classifying,
+    dataset,
+    exporting,
+    keeping,
+    labelling,
+    planning,
+    screen,
+    training,
+)
 from shards.errors import UserError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -31,6 +42,9 @@ for command in (
     dataset.show,
     keeping.versions,
     keeping.gc,
+    exporting.query,
+    exporting.extract,
+    exporting.export,
     labelling.label,
 ):
     app.command()(command)

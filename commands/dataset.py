@@ -100,20 +100,24 @@ def show(
     from shards.store import Store
 
     shown = show_clip(Store(dataset), key)
+    found = shown.found
     if sheet:
         try:
             sheet.write_bytes(shown.sheet)
         except OSError as error:
             raise UserError(f"--sheet {sheet}: cannot be written ({error.strerror})") from None
     if as_json:
-        screen.print_json({"video": shown.video, "clip": shown.clip, "scores": shown.scores})
+        screen.print_json(
+            {"video": found.video, "clip": found.clip, "scores": found.scores, "why": shown.why}
+        )
         return
     screen.print_rows(
-        "video", {name: value for name, value in shown.video.items() if value not in (None, [])}
+        "video", {name: value for name, value in found.video.items() if value not in (None, [])}
     )
-    screen.print_rows("clip", {name: value for name, value in shown.clip.items() if value is not None})
-    screen.print_rows("scores", shown.scores)
-    screen.say(f"{key}: {shown.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
+    clip = {name: value for name, value in found.clip.items() if value is not None}
+    screen.print_rows("clip", clip | ({"why": shown.why} if shown.why else {}) | {"lies in": found.tar})
+    screen.print_rows("scores", found.scores)
+    screen.say(f"{key}: {found.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
 
 
 def _print_failed(store: Store, *, as_json: bool) -> None:

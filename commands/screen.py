@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 _PLAIN_PROGRESS_EVERY_S = 5.0
+_CELL_CHARS = 80
+_PIPE_COLUMNS = 10_000
 
 
 class _PlainProgress:
@@ -101,6 +103,27 @@ def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[
     for name, values in rows.items():
         table.add_row(*(Text(printable(value)) for value in (name, *values)))
     Console().print(table)
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table of whatever values there are, each on one line and cut where it is long; null is left blank."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(Text(_cell(head)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    # A pipe has no width: what reads it wants each row on a line.
+    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+
+
+def _cell(value: object) -> str:
+    text = printable("" if value is None else str(value)).replace("\n", " ")
+    return text if len(text) <= _CELL_CHARS else text[: _CELL_CHARS - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def print_json(value: object) -> None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.build import read_config
-from pipeline.curate import SETTINGS_KEY
-from shards.catalog import CURATED, VIDEOS, read_clips
+from shards.catalog import CURATED, SETTINGS_KEY, VIDEOS, read_clips
 from shards.commits import read_commits
 from shards.errors import UserError
 from shards.index import read_clip, read_index

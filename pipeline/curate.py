@@ -21,6 +21,7 @@ from pipeline.config import FIRST_OF_GROUP, SHARE_RULES, BuildConfig, CurateSett
 from pipeline.first_of_group import FirstOfGroup
 from pipeline.ingest import score_name
 from pipeline.shares import over_share
+from shards.catalog import SETTINGS_KEY
 from shards.errors import SettingError
 from shards.index import read_indexes
 from shards.keys import split_of
@@ -29,9 +30,6 @@ from shards.store import Store
 from shards.tables import read_tables
 
 KEPT = "kept"
-
-SETTINGS_KEY = b"genieset_settings"
-"""In the metadata of the catalog of clips: the settings hash that names their packs."""
 
 
 @dataclass(frozen=True)

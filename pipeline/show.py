@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from PIL import Image
 
-from pipeline.curate import SETTINGS_KEY
-from shards.catalog import CURATED, VIDEOS, read_clips
-from shards.commits import read_commits
+from pipeline.build import CONFIG_NAME, read_config
+from pipeline.curate import KEPT
+from shards.catalog import read_clips
+from shards.codec import CodecError
 from shards.errors import UserError
-from shards.index import read_clip, read_index
-from shards.keys import parse_key
-from shards.records import CLIP_SCHEMA
+from shards.lookup import Found, look_up
+from shards.query import read_views
 from shards.store import Store
 
 _SHEET_COLUMNS = 4
@@ -30,15 +27,14 @@ class Shown:
     """What is known of a clip.
 
     Attributes:
-        video: its row of the catalog of videos.
-        clip: its row of the catalog of clips, without the scores.
-        scores: score -> value.
+        found: its video, its row of the catalog, its scores and where it lies.
+        why: the rule that dropped it, with its predicate; None if it was kept, or the rule is gone from
+            the config that the dataset was last worked on with.
         sheet: a PNG of frames spread over the clip, in reading order.
     """
 
-    video: dict[str, Any]
-    clip: dict[str, Any]
-    scores: dict[str, float]
+    found: Found
+    why: str | None
     sheet: bytes
 
 
@@ -46,34 +42,24 @@ def show(store: Store, key: str) -> Shown:
     """Gather what is known of a clip, kept or dropped.
 
     Raises:
-        UserError: nothing was curated yet, or there is no such clip.
+        UserError: nothing was curated yet, there is no such clip, or its bytes are damaged.
     """
-    clips = read_clips(store)
-    if clips is None:
+    if read_clips(store) is None:
         raise UserError(f"dataset {store.url}: nothing was curated yet; `genieset build` does")
-    row = clips.filter(pc.equal(clips["key"], key)).to_pylist()
-    if not row:
-        near = get_close_matches(key, clips["key"].to_pylist(), n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"there are {len(clips)} clips, the first is {clips['key'][0] if len(clips) else 'none'}"
-        )
-        raise UserError(f"dataset {store.url}: no clip {key!r}; {hint}")
-    video_id, _ = parse_key(key)
-    videos = store.read_table(CURATED[VIDEOS])
-    commits = read_commits(store, clips.schema.metadata[SETTINGS_KEY].decode())
-    pack = commits.filter(pc.equal(commits["video_id"], video_id))["pack"][0].as_py()
-    if not store.exists(pack):
-        raise UserError(f"dataset {store.url}: {pack} is gone; `genieset build` makes it again")
-    placed = next(clip for clip in read_index(store, pack) if clip.clip.key == key)
-    fixed = {name: value for name, value in row[0].items() if name in CLIP_SCHEMA.names}
-    return Shown(
-        video=videos.filter(pc.equal(videos["video_id"], video_id)).to_pylist()[0],
-        clip=fixed,
-        scores={name: value for name, value in row[0].items() if name not in CLIP_SCHEMA.names},
-        sheet=contact_sheet(read_clip(store, pack, placed).mp4),
-    )
+    (found,) = look_up(store, read_views(store), [key])
+    try:
+        sheet = contact_sheet(found.read(store).mp4)
+    except CodecError as error:
+        raise UserError(f"dataset {store.url}: {error}") from None
+    return Shown(found, _why(store, found.clip["decision"]), sheet)
+
+
+def _why(store: Store, decision: str) -> str | None:
+    if decision == KEPT or not store.exists(CONFIG_NAME):
+        return None
+    rule = decision.removeprefix("dropped:")
+    predicate = read_config(store).curate.rules.get(rule)
+    return None if predicate is None else f"{rule}: {predicate}"
 
 
 def contact_sheet(mp4: bytes) -> bytes:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.build import books_of, read_config
 from pipeline.config import BuildConfig
-from pipeline.curate import SETTINGS_KEY, count_decisions
-from shards.catalog import CLIPS, CURATED
+from pipeline.curate import count_decisions
+from shards.catalog import CLIPS, CURATED, SETTINGS_KEY
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 

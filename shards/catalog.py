@@ -14,6 +14,7 @@ import io
 
 import pyarrow as pa
 
+from shards.errors import UserError
 from shards.manifest import Version, list_versions, read_version
 from shards.store import Store, write_parquet
 
@@ -22,6 +23,9 @@ CLIPS = "clips"
 
 CURATED = {kind: f"catalog/{kind}/curated.parquet" for kind in (VIDEOS, CLIPS)}
 """The objects with the newest decisions."""
+
+SETTINGS_KEY = b"genieset_settings"
+"""In the metadata of the catalog of clips: the settings hash that names their packs."""
 
 _HASH_CHARS = 8
 
@@ -85,6 +89,23 @@ def _published(store: Store, curated: pa.Table) -> tuple[Version, pa.Table] | No
             if clips.drop_columns(["shard", "offset"]).equals(decided):
                 return version, clips
     return None
+
+
+def read_catalog(store: Store, version: Version) -> dict[str, tuple[str, pa.Table]]:
+    """The catalog of a version: of `videos` and of `clips`, the object's name and its rows.
+
+    Where there are several, the one that knows most; they agree on what is published.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    found = {}
+    for kind in (VIDEOS, CLIPS):
+        tables = [(name, store.read_table(name)) for name in catalog_names(store, kind, version)]
+        if not tables:
+            raise UserError(f"dataset {store.url}: the catalog of {kind} of {version.name} is missing")
+        found[kind] = max(tables, key=lambda table: (len(table[1]), table[0]))
+    return found
 
 
 def _stem(kind: str, version: Version) -> str:

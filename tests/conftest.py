@@ -97,3 +97,14 @@ def untrained() -> Callable[..., str]:
         return save_classifier(Store(folder), card, weights)
 
     return save
+
+
+@pytest.fixture(scope="session")
+def hostile(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published dataset of hostile titles; see `tests.published`. Nobody writes to it: copy it."""
+    # Not at import time: most tests need no build.
+    from tests.published import publish_hostile
+
+    root = tmp_path_factory.mktemp("hostile")
+    publish_hostile(root, make_video)
+    return root / "set"

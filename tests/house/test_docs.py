@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from shards.records import ContentBox
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+EXPORTS = (ROOT / "docs" / "exports.md").read_text()
 WITH_EXAMPLES = ("shards", "shards.keys", "filters", "pipeline", "labelling", "trainer_bridge")
 
 
@@ -69,6 +72,24 @@ class Silent:
     def step(self, stage: str, done: int, total: int, what: str) -> None: ...
 
     def note(self, message: str) -> None: ...
+
+
+def test_what_is_handed_on_is_what_the_documents_say(hostile: Path, tmp_path: Path) -> None:
+    shutil.copytree(hostile, tmp_path / "data" / "mine")
+    shown = re.findall(
+        r"^genieset ((?:query|extract|export) .*?)(?: +#.*)?$", README + EXPORTS, flags=re.MULTILINE
+    )
+    assert len(shown) >= 10
+    quiet = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    quiet |= {"WIDS_CACHE": str(tmp_path / "wids"), "PYTHONPATH": str(ROOT)}
+    commands = [[sys.executable, "-m", "genieset", *shlex.split(line)] for line in shown]
+    commands += [[sys.executable, "-c", code] for code in blocks(EXPORTS, "python")]
+    for command in commands:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, **quiet}
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout
 
 
 def test_every_command_the_readme_shows_exists() -> None:

@@ -91,6 +91,9 @@ def test_help_loads_nothing_heavy() -> None:
     [
         "shards.verify",
         "shards.index",
+        "shards.extract",
+        "shards.export.write",
+        "shards.export.push",
         "filters.motion",
         "filters.quality",
         "filters.classifier.train",
@@ -106,4 +109,5 @@ def test_help_loads_nothing_heavy() -> None:
 )
 def test_torch_is_never_loaded_by_importing(module: str) -> None:
     heavy = {"torch", "sklearn", "open_clip", "ray", "decord", "yt_dlp", "starlette", "uvicorn"}
+    heavy |= {"datasets", "huggingface_hub", "mlcroissant", "wids", "pandas"}
     assert not loaded_after(f"import {module}") & heavy

@@ -346,7 +346,7 @@ def test_a_build_keeps_one_of_each_group_as_preferred(
     assert decisions(clips, small) == ["dropped:duplicate"] * 3
     assert "fingerprint" not in clips.column_names
     key = clip_key(small, 160)
-    assert show(store, key).clip["duplicate_of"] == clip_key(large, 160)
+    assert show(store, key).found.clip["duplicate_of"] == clip_key(large, 160)
 
     # Another preference.
     smaller = config.curate.model_copy(update={"prefer": ("width",)})
