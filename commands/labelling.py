@@ -58,7 +58,7 @@ def label(
 
     store = Store(dataset)
     if export:
-        screen.say(f"{export_labels(store)} labels in {store.path(LABELS_FILE)}")
+        screen.say(f"{export_labels(store)} labels in {store.where(LABELS_FILE)}")
         return
     try:
         name = None if labeller is None else labeller_name(labeller)
@@ -84,7 +84,7 @@ def label(
         finally:
             count = write_labels(store, answers)
             screen.say(
-                f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk)}" if count else "no labels"
+                f"{count} labels in {store.where(LABELS_FILE)}{_agreed(desk)}" if count else "no labels"
             )
 
 
