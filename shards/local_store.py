@@ -154,7 +154,8 @@ class LocalFolder:
         path = self.root / folder
         if not path.is_dir():
             return []
-        return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file())
+        inside = f"{folder}/" if folder else ""
+        return sorted(inside + entry.name for entry in os.scandir(path) if entry.is_file())
 
 
 class FileRanges:

@@ -131,8 +131,9 @@ class ObjectPrefix:
 
     def list(self, folder: str) -> list[str]:
         """The objects whose names have no `/` after the folder's; as many as there are."""
-        under = self._key(f"{folder}/")
-        return sorted(f"{folder}/{key[len(under) :]}" for key in self._bucket.keys(under) if key != under)
+        inside = f"{folder}/" if folder else ""
+        under = self._key(inside)
+        return sorted(inside + key[len(under) :] for key in self._bucket.keys(under) if key != under)
 
     @property
     def _bucket(self) -> Bucket:

@@ -198,7 +198,10 @@ class Store:
         self.backend.remove(checked(name))
 
     def list(self, folder: str) -> list[str]:
-        """Names of the objects directly in a folder, sorted; an absent folder is an empty one."""
+        """Names of the objects directly in a folder, sorted; an absent folder is an empty one.
+
+        The store's own is ''.
+        """
         return self.backend.list(checked(folder))
 
 
