@@ -112,10 +112,10 @@ class ObjectPrefix:
 
     def arrow(self, name: str) -> pa.NativeFile:
         """The whole object in memory if it is small; else read block by block."""
-        found = self._found(name)
-        if found.size <= _WHOLE_BYTES:
-            return pa.BufferReader(self._bucket.get(self._key(name), 0, found.size, found.etag))
-        return pa.PythonFile(BufferedReader(_Blocks(self._bucket, self._key(name), found)), mode="r")
+        data = self._bucket.get(self._key(name), 0, _WHOLE_BYTES)
+        if len(data) < _WHOLE_BYTES:
+            return pa.BufferReader(data)
+        return pa.PythonFile(self.open(name), mode="r")
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of this name."""
@@ -231,4 +231,4 @@ class _Blocks(io.RawIOBase):
 
 _FIRST_BLOCK_BYTES = 64 * 1024
 _LARGEST_BLOCK_BYTES = 8 * 1024 * 1024
-_WHOLE_BYTES = 64 * 1024 * 1024
+_WHOLE_BYTES = 16 * 1024 * 1024

@@ -78,15 +78,12 @@ def test_a_bucket_holds_what_a_folder_does(
     run("build", config, "--jobs", jobs, scratch=tmp_path / "tmp")
     assert in_bucket(s3_port, s3_bucket, tmp_path / "copy") == local
     assert sum(name.startswith("shards/") for name in local) >= 4
-    run("build", config, scratch=tmp_path / "tmp")
-    assert in_bucket(s3_port, s3_bucket, tmp_path / "again") == local
     assert '"balanced": true' in run("status", url, "--json", scratch=tmp_path / "tmp")
     run("verify", url, scratch=tmp_path / "tmp")
 
 
 MOMENTS = {
     "a pack": r"^PUT .*/packs/.*\.tar ",
-    "a commit": r"^PUT .*/commits/",
     "a shard": r"^PUT .*/shards/.*\.tar ",
     "the version": r"^PUT .*/versions/",
 }
@@ -154,8 +151,8 @@ def test_a_window_costs_little_more_than_its_packets(
     assert sum(windows_got) == packets
     everything = sum(request.got for request in s3_proxy.requests if request.line.startswith("GET"))
     print(
-        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by {windows} ranged "
-        f"reads, {sum(indexes_got)} of {len(indexes_got)} indexes, {everything} in all: "
+        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by {windows} "
+        f"ranged reads, {sum(indexes_got)} of {len(indexes_got)} indexes, {everything} in all: "
         f"{everything / packets:.2f} of the packets"
     )
     assert everything <= 3 * packets
