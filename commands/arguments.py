@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Config = Annotated[Path, typer.Argument(help="YAML file; configs/ has some to start from.")]
-Dataset = Annotated[str, typer.Argument(help="The dataset's folder.")]
+Dataset = Annotated[str, typer.Argument(help="The dataset's folder or URL.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. curate.seed=1."),

@@ -100,9 +100,9 @@ def _summarise(store: Store, count: int, desk: Desk | None) -> None:
     from labelling.elsewhere import LABELS_FILE
 
     if count:
-        screen.say(f"{count} labels in {store.path(LABELS_FILE)}{_agreed(desk) if desk else ''}")
+        screen.say(f"{count} labels in {store.where(LABELS_FILE)}{_agreed(desk) if desk else ''}")
     elif store.exists(LABELS_FILE):
-        screen.say(f"no labels: none that was given still stands, and {store.path(LABELS_FILE)} is empty")
+        screen.say(f"no labels: none that was given still stands, and {store.where(LABELS_FILE)} is empty")
     else:
         screen.say("no labels")
 

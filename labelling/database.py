@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shards.errors import UserError
-from shards.store import Store, sync_folder
+from shards.local_store import sync_folder
+from shards.store import Store
 
 DATABASE = "labels/labels.sqlite3"
 
@@ -68,14 +69,20 @@ class Database:
     """The labels of a dataset, for any number of threads and processes. A context manager.
 
     Raises:
-        UserError: the file is damaged, of a later Genieset, or cannot be written.
+        UserError: the dataset lies in a bucket, or the file is damaged, of a later Genieset, or
+            cannot be written.
     """
 
     def __init__(self, store: Store) -> None:
+        if store.is_remote:
+            raise UserError(
+                f"dataset {store.url}: labels are written to a database, which needs a local folder; copy "
+                "the dataset's catalog/, packs/ and labels/ into one, label there, and copy labels/ back"
+            )
         path = store.path(DATABASE)
         self._where = path
         self._lock = threading.Lock()
-        store.make_folder(path.parent)
+        store.folder.make_folder(path.parent)
         try:
             # Autocommit: transactions begin where they are said to, and take the write lock at once.
             self._connection = sqlite3.connect(

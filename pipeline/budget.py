@@ -218,7 +218,7 @@ class Budgets:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
-            path = self._store.path(state.closed_name)
+            path = self._store.where(state.closed_name)
             raise UserError(f"{path}: is damaged; delete it if the site may be asked again") from None
 
     def _write_closing(self, state: _Site, closing: _Closing) -> None:

@@ -249,7 +249,8 @@ def read_config(store: Store) -> BuildConfig:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{store.path(CONFIG_NAME)}: cannot be read ({reason}); `genieset discover CONFIG` writes it anew"
+            f"{store.where(CONFIG_NAME)}: cannot be read ({reason}); "
+            "`genieset discover CONFIG` writes it anew"
         ) from None
 
 

@@ -154,13 +154,12 @@ class BuildConfig(Block):
     def _named_by_its_id(cls, place: str | None) -> str | None:
         if place is None or is_classifier_id(place):
             return place
-        path = Path(place).expanduser().absolute()
-        if not is_classifier_id(path.name):
+        if not is_classifier_id(Path(place).name):
             raise ValueError(
                 f"{place!r} is no classifier; give its id, 12 of 0 to 9 and a to f, or the path of its "
                 "folder, which is named by its id"
             )
-        return str(path)
+        return Store(place).everywhere
 
     @field_validator("curate")
     @classmethod
@@ -245,11 +244,7 @@ class BuildConfig(Block):
 
 def classifier_location(dataset: str, place: str) -> str:
     """The folder of a classifier, given by its id, which lies in the dataset, or by its path."""
-    return (
-        f"{dataset}/classifiers/{place}"
-        if is_classifier_id(place)
-        else str(Path(place).expanduser().absolute())
-    )
+    return f"{dataset}/classifiers/{place}" if is_classifier_id(place) else Store(place).everywhere
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> BuildConfig:

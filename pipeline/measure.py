@@ -57,7 +57,7 @@ def read_scores(store: Store, packs: Iterable[str], scorers: Iterable[str]) -> d
     for pack, scorer in product(packs, scorers):
         name = score_name(scorer, pack)
         if not store.exists(name):
-            raise UserError(f"{store.path(name)}: is missing; `genieset ingest` measures it")
+            raise UserError(f"{store.where(name)}: is missing; `genieset ingest` measures it")
         for row in store.read_table(name).to_pylist():
             found.setdefault(row["key"], {}).update({score: row[score] for score in score_names(scorer)})
     return found

@@ -274,7 +274,7 @@ def quarantine_name(video_id: str, settings: str) -> str:
 
 
 def _quarantine(store: Store, video_id: str, detail: str, log: str) -> bytes:
-    config = shlex.quote(str(store.path("config.json")))
+    config = shlex.quote(store.where("config.json"))
     body = {
         "video_id": video_id,
         "detail": detail,

@@ -19,12 +19,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from shards.backend import STAGING
 from shards.catalog import CLIPS, VIDEOS, catalog_names
 from shards.commits import commit_journal
 from shards.index import index_name
 from shards.manifest import Version, list_versions, read_version, version_name
 from shards.runs import SILENT_S, announce
-from shards.store import STAGING, Store
+from shards.store import Store
 
 YOUNG_S = SILENT_S
 """Younger than this, what nothing names yet is spared."""

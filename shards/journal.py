@@ -107,13 +107,13 @@ class Journal:
                 rows += lines
             except ValueError as error:
                 raise UserError(
-                    f"{self._store.path(name)}: is damaged ({error}); delete it, and what it stands for is "
+                    f"{self._store.where(name)}: is damaged ({error}); delete it, and what it stands for is "
                     "done anew"
                 ) from error
         try:
             return pa.Table.from_pylist(rows, schema=self._schema)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise UserError(
-                f"{self._store.path(self._folder)}: a record is damaged ({error}); delete it, and what it "
+                f"{self._store.where(self._folder)}: a record is damaged ({error}); delete it, and what it "
                 "stands for is done anew"
             ) from error

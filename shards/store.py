@@ -1,14 +1,13 @@
 """A dataset's folder: names in, bytes out, and every object whole or absent.
 
-Names are relative, with `/` between the parts. A writer dies at any instruction and no reader ever
-sees half an object: bytes go to `.tmp/`, are synced, and take their name by one rename (replace) or
-one hard link (create if absent), after which the folder is synced too.
+Names are relative, with `/` between the parts. A dataset lies in a local folder
+(`shards/local_store.py`) or under a prefix of a bucket (`shards/object_store.py`); everything of
+Genieset goes through `Store` and does not know which. A writer dies at any instruction and no reader
+ever sees half an object.
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,102 +20,103 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shards.backend import Backend, Ranges
+from shards.bucket import DEFAULT_PATIENCE, Patience
 from shards.errors import UserError
+from shards.local_store import LocalFolder
+from shards.object_store import ObjectPrefix
 
-STAGING = ".tmp"
-"""Where objects are that are being written."""
-
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://")
-_serial = itertools.count()
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
 class Staged:
     """An object being written; it has no name until `publish` gives it one."""
 
-    def __init__(self, store: Store, path: Path, file: BufferedRandom) -> None:
+    def __init__(self, store: Store, file: BufferedRandom) -> None:
         self._store = store
-        self._path = path
         self.file = file
 
     def publish(self, name: str, *, if_absent: bool = False) -> bool:
-        """Sync the bytes and give them `name`, at once and whole.
+        """Give the bytes `name`, at once and whole; when this returns, they outlive a power cut.
 
         Args:
             if_absent: leave an object that already has the name as it is.
 
         Returns:
             Whether these bytes are now the object (False only with `if_absent`).
+
+        Raises:
+            UserError: the store does not take them; the line says why.
         """
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        target = self._store.path(name)
-        self._store.make_folder(target.parent)
-        published = True
-        if if_absent:
-            try:
-                target.hardlink_to(self._path)
-            except FileExistsError:
-                published = False
-        else:
-            self._path.replace(target)
-        # Also for another's object: whoever made it may have died before this.
-        sync_folder(target.parent)
-        return published
+        return self._store.backend.publish(self.file, checked(name), if_absent=if_absent)
 
 
 class Store:
-    """Objects under one folder, or under a `file://` URL of one.
+    """Objects under one folder, or under a `file://`, `s3://` or `gs://` URL.
 
-    Every path of Genieset goes through here, so an object store becomes another backend of this
-    class and of nothing else.
+    Nothing is asked of a bucket before the first object is.
+
+    Args:
+        patience: how long an object store is waited for.
 
     Raises:
-        UserError: the URL names a kind of store that is not supported.
+        UserError: the URL names a kind of store that is not supported, or no bucket.
     """
 
-    def __init__(self, url: str | os.PathLike[str]) -> None:
+    def __init__(self, url: str | os.PathLike[str], *, patience: Patience = DEFAULT_PATIENCE) -> None:
         self.url = os.fspath(url)
-        scheme = _URL.match(self.url)
-        if scheme and scheme["scheme"] != "file":
-            raise UserError(f"dataset {self.url}: only local folders are supported so far, not {scheme[0]}")
-        self.root = Path(self.url.removeprefix("file://")).expanduser().absolute()
-        if self.root.exists() and not self.root.is_dir():
-            raise UserError(f"dataset {self.url}: is a file; give a folder")
-        self._lasting: set[Path] = set()
+        self.backend: Backend = _backend(self.url, patience)
 
     @property
     def everywhere(self) -> str:
         """The URL that means the same to a process with another working folder."""
-        return str(self.root)
+        return self.backend.everywhere
+
+    @property
+    def name(self) -> str:
+        """The last part of the place."""
+        return self.everywhere.rstrip("/").rpartition("/")[2]
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
+
+    def where(self, name: str) -> str:
+        """Where an object is or would be, as a person writes it: a path or a URL.
+
+        Raises:
+            ValueError: `name` is absolute or leads out of the store.
+        """
+        return self.backend.where(checked(name))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies in a bucket, and has no paths."""
+        return not isinstance(self.backend, LocalFolder)
+
+    @property
+    def folder(self) -> LocalFolder:
+        """The local folder that this is.
+
+        Raises:
+            UserError: it is no local folder.
+        """
+        if not isinstance(self.backend, LocalFolder):
+            raise UserError(f"dataset {self.url}: lies in a bucket, and this needs a local folder; copy it")
+        return self.backend
+
+    @property
+    def root(self) -> Path:
+        """The path of the local folder; raises as `folder` does."""
+        return self.folder.root
 
     def path(self, name: str) -> Path:
         """The local path of `name`.
 
         Raises:
+            UserError: the store is no local folder.
             ValueError: `name` is absolute or leads out of the store.
         """
-        if name.startswith("/") or ".." in name.split("/"):
-            raise ValueError(f"not a name inside a store: {name!r}")
-        return self.root / name
-
-    def make_folder(self, folder: Path) -> None:
-        """Create `folder` so that it outlives a power cut together with what is put in it.
-
-        One that is there may be the work of a process that died before it was synced, so each is
-        synced when it is first met.
-        """
-        if folder in self._lasting and folder.is_dir():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        above = folder
-        while above != self.root.parent and above != above.parent:
-            above = above.parent
-            sync_folder(above)
-        self._lasting.add(folder)
+        return self.root / checked(name)
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
@@ -125,24 +125,8 @@ class Store:
         Raises:
             UserError: the folder cannot be written to, or its disk is full.
         """
-        folder = self.root / STAGING
-        path = folder / f"{os.getpid()}-{next(_serial)}-{os.urandom(4).hex()}"
-        try:
-            self.make_folder(folder)
-            file = path.open("x+b")
-        except OSError as error:
-            raise UserError(f"dataset {self.url}: cannot be written to ({error.strerror})") from error
-        try:
-            with file:
-                yield Staged(self, path, file)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise UserError(
-                f"dataset {self.url}: {error.strerror}; make room, then the same command goes on from here"
-            ) from error
-        finally:
-            path.unlink(missing_ok=True)
+        with self.backend.stage() as file:
+            yield Staged(self, file)
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object, replacing the one that has the name."""
@@ -152,12 +136,7 @@ class Store:
 
     def create(self, name: str, data: bytes) -> bool:
         """Write an object unless the name is taken; returns whether it was written."""
-        if self.exists(name):
-            sync_folder(self.path(name).parent)
-            return False
-        with self.stage() as staged:
-            staged.file.write(data)
-            return staged.publish(name, if_absent=True)
+        return self.backend.create(checked(name), data)
 
     def put_table(self, name: str, table: pa.Table) -> None:
         """Write a table as Parquet; equal tables become equal bytes."""
@@ -167,13 +146,19 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """All bytes of an object. Raises FileNotFoundError if there is none."""
-        return self.path(name).read_bytes()
+        return self.backend.read(checked(name))
 
     def read_range(self, name: str, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`; fewer only at the object's end."""
-        with self.open(name) as file:
-            file.seek(offset)
-            return file.read(size)
+        """`size` bytes from `offset`; fewer only at the object's end. One request to a bucket."""
+        ranges = self.backend.ranges(checked(name))
+        try:
+            return ranges.read(offset, size)
+        finally:
+            ranges.close()
+
+    def ranges(self, name: str) -> Ranges:
+        """An object for many reads by range; a file stays open until it is closed or forgotten."""
+        return self.backend.ranges(checked(name))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet object as a table.
@@ -182,54 +167,83 @@ class Store:
             FileNotFoundError: there is none.
             UserError: it is damaged.
         """
-        path = self.path(name)
-        if not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         # Read by this thread from a file of Arrow's own: a thread of Arrow's that lets go of a Python
         # file while the interpreter ends brings the process down (apache/arrow#34314).
         try:
-            with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+            with self.backend.arrow(checked(name)) as file, pq.ParquetFile(file) as parquet:
                 return parquet.read(columns=columns, use_threads=False)
         except pa.ArrowInvalid as error:
-            raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from error
+            raise UserError(
+                f"{self.where(name)}: is damaged ({str(error).splitlines()[0]}); bring it back"
+            ) from error
 
     def open(self, name: str) -> BufferedReader:
-        """A seekable reader of an object."""
-        return self.path(name).open("rb")
+        """A seekable reader of an object. Raises FileNotFoundError if there is none."""
+        return self.backend.open(checked(name))
+
+    def arrow(self, name: str) -> pa.NativeFile:
+        """A seekable reader for Arrow's own code. Raises FileNotFoundError if there is no object."""
+        return self.backend.arrow(checked(name))
 
     def exists(self, name: str) -> bool:
         """Whether there is an object of this name."""
-        return self.path(name).is_file()
+        return self.backend.exists(checked(name))
 
     def size_bytes(self, name: str) -> int:
         """The size of an object. Raises FileNotFoundError if there is none."""
-        return self.path(name).stat().st_size
+        return self.backend.size_bytes(checked(name))
 
     def remove(self, name: str) -> None:
         """Take an object away; one that is not there is no matter."""
-        self.path(name).unlink(missing_ok=True)
+        self.backend.remove(checked(name))
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; an absent folder is an empty one."""
-        path = self.path(folder)
-        if not path.is_dir():
-            return []
-        return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_dir())
+        return self.backend.folders(checked(folder))
 
     def modified_s(self, name: str) -> float:
         """When an object was written, in seconds of Unix time. Raises FileNotFoundError if there is none."""
-        return self.path(name).stat().st_mtime
+        return self.backend.modified_s(checked(name))
 
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed after a power cut."""
-        sync_folder(self.path(folder))
+        self.backend.settle(checked(folder))
 
     def list(self, folder: str) -> list[str]:
-        """Names of the objects directly in a folder, sorted; an absent folder is an empty one."""
-        path = self.path(folder)
-        if not path.is_dir():
-            return []
-        return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file())
+        """Names of the objects directly in a folder, sorted; an absent folder is an empty one.
+
+        The store's own is ''.
+        """
+        return self.backend.list(checked(folder))
+
+
+def checked(name: str) -> str:
+    """The name.
+
+    Raises:
+        ValueError: it is absolute or leads out of the store.
+    """
+    if name.startswith("/") or ".." in name.split("/"):
+        raise ValueError(f"not a name inside a store: {name!r}")
+    return name
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is given as a URL, which no working folder changes."""
+    return _URL.match(place) is not None
+
+
+def _backend(url: str, patience: Patience) -> Backend:
+    found = _URL.match(url)
+    scheme = found["scheme"].lower() if found else "file"
+    if scheme == "file":
+        path = url[found.end() :] if found else url
+        return LocalFolder(url, Path(path).expanduser().absolute())
+    if scheme in ("s3", "gs"):
+        return ObjectPrefix(url, patience)
+    raise UserError(
+        f"dataset {scheme}://...: datasets lie in local folders, in s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+    )
 
 
 PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "compression_level": 3})
@@ -239,12 +253,3 @@ PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "
 def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     """Parquet with fixed settings, so that the bytes depend on the rows alone."""
     pq.write_table(table, file, row_group_size=65536, **PARQUET_SETTINGS)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

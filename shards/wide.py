@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -84,15 +83,15 @@ class WideReader:
     """
 
     def __init__(self, store: Store, pack: str) -> None:
-        path = store.path(wide_name(pack))
-        with _damaged(path):
-            self._parquet = pq.ParquetFile(pa.OSFile(str(path)))
+        where = store.where(wide_name(pack))
+        with _damaged(where):
+            self._parquet = pq.ParquetFile(store.arrow(wide_name(pack)))
         self._group_of: dict[str, int] = {}
         for group in range(self._parquet.num_row_groups):
-            with _damaged(path):
+            with _damaged(where):
                 keys = self._parquet.read_row_group(group, ["key"], use_threads=False)["key"]
             self._group_of |= dict.fromkeys(keys.to_pylist(), group)
-        self._path = path
+        self._where = where
         self._held: int | None = None
         self._frames: dict[str, list[WideFrame]] = {}
 
@@ -108,7 +107,7 @@ class WideReader:
         if group is None:
             return ()
         if group != self._held:
-            with _damaged(self._path):
+            with _damaged(self._where):
                 rows = self._parquet.read_row_group(group, use_threads=False).to_pylist()
             self._held, self._frames = group, {}
             for row in rows:
@@ -122,8 +121,8 @@ def wide_name(pack: str) -> str:
 
 
 @contextmanager
-def _damaged(path: Path) -> Iterator[None]:
+def _damaged(where: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from error
+        raise UserError(f"{where}: is damaged ({str(error).splitlines()[0]}); bring it back") from error

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from hypothesis import settings
 
+pytest_plugins = ["tests.stores"]
+
 # How long an example takes is the machine's affair.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")

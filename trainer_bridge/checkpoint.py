@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shards.errors import UserError
-from shards.store import sync_folder
+from shards.local_store import sync_folder
 from trainer_bridge.batches import StreamState
 from trainer_bridge.config import TrainConfig
 

@@ -6,7 +6,6 @@ as the Arrow table it is stored as, some 800 bytes a clip.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -87,7 +86,7 @@ class WindowReader:
             frames = self._decoder(shard.value("extradata", row)).decode(split_packets(data, sizes))
         except CodecError as error:
             raise UserError(
-                f"{self._store.path(shard.name)}: clip {shard.value('key', row)} at byte {byte} is damaged "
+                f"{self._store.where(shard.name)}: clip {shard.value('key', row)} at byte {byte} is damaged "
                 f"({error}); `genieset verify` finds every such clip"
             ) from error
         return Window(shard.value("key", row), start, frames[lead:], read - begun, perf_counter() - read)
@@ -114,7 +113,8 @@ class _OpenShard:
         self.name = entry.name
         try:
             self._index = store.read_table(index_name(entry.name), columns=_COLUMNS).combine_chunks()
-            self._file = store.open(entry.name)
+            store.size_bytes(entry.name)
+            self._tar = store.ranges(entry.name)
         except FileNotFoundError as error:
             raise UserError(
                 f"{error.filename}: missing, though the dataset's version names it; "
@@ -122,15 +122,11 @@ class _OpenShard:
             ) from error
         if self._index.num_rows != entry.samples:
             raise UserError(
-                f"{store.path(index_name(entry.name))}: has {self._index.num_rows} clips where the version "
+                f"{store.where(index_name(entry.name))}: has {self._index.num_rows} clips where the version "
                 f"names {entry.samples}; bring the published file back"
             )
         self._window = window
         self._ends = list(accumulate(n // window for n in self._index["n_frames"].to_pylist()))
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
 
     def locate(self, window: int) -> tuple[int, int]:
         """The row of the clip that a window belongs to, and the window's first frame in it."""
@@ -147,4 +143,4 @@ class _OpenShard:
         return byte, sizes[first:end].tolist()
 
     def read(self, byte: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), size, byte)
+        return self._tar.read(byte, size)

@@ -134,9 +134,9 @@ def read_card(location: str) -> Card:
         raise UserError(
             f"classifier {location}: {_CARD} is damaged or no classifier's; bring it back"
         ) from None
-    if card.id != store.root.name:
+    if card.id != store.name:
         raise UserError(
-            f"classifier {location}: {_CARD} is not the one it was saved with, which is {store.root.name}, "
+            f"classifier {location}: {_CARD} is not the one it was saved with, which is {store.name}, "
             f"but {card.id}; bring it back"
         )
     return card

@@ -83,7 +83,17 @@ except SystemExit: pass
 
 
 def test_help_loads_nothing_heavy() -> None:
-    assert not loaded_after(HELP) & {"torch", "ray", "duckdb", "pyarrow", "numpy", "av", "decord", "yt_dlp"}
+    assert not loaded_after(HELP) & {
+        "torch",
+        "ray",
+        "duckdb",
+        "pyarrow",
+        "numpy",
+        "av",
+        "decord",
+        "yt_dlp",
+        "boto3",
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,4 +120,5 @@ def test_help_loads_nothing_heavy() -> None:
 def test_torch_is_never_loaded_by_importing(module: str) -> None:
     heavy = {"torch", "sklearn", "open_clip", "ray", "decord", "yt_dlp", "starlette", "uvicorn"}
     heavy |= {"datasets", "huggingface_hub", "mlcroissant", "wids", "pandas"}
+    heavy |= {"boto3", "botocore", "google", "requests", "fsspec"}
     assert not loaded_after(f"import {module}") & heavy

@@ -390,3 +390,11 @@ def test_a_page_on_which_nobody_answered_left_no_labels(dataset: Path) -> None:
 def test_a_folder_that_is_no_dataset_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is none; `genieset build CONFIG` makes one"):
         read_catalog(Store(str(tmp_path / "none")))
+
+
+def test_a_bucket_holds_no_database() -> None:
+    line = (
+        r"^dataset s3://bucket/set: labels are written to a database, which needs a local folder; copy the "
+    )
+    with pytest.raises(UserError, match=line):
+        Database(Store("s3://bucket/set"))

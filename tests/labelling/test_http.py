@@ -265,7 +265,7 @@ def run(*arguments: str | Path, scratch: Path) -> tuple[int, str, str]:
 def test_mistakes_are_a_line(dataset: Path, tmp_path: Path) -> None:
     for arguments, said in (
         ((tmp_path / "nothing",), "there is none; `genieset build CONFIG` makes one"),
-        (("s3://bucket/set",), "only local folders are supported so far"),
+        (("az://bucket/set",), "datasets lie in local folders, in s3://BUCKET/PREFIX or gs://"),
         ((dataset, "--export"), "has no labels yet"),
         ((dataset, "--plan", "stratum:chanel", "--port", "0"), "did you mean channel?"),
         ((dataset, "--labeller", "\x1b[31m"), "--labeller: "),

@@ -282,7 +282,7 @@ def webdataset_keys(dataset: Path) -> list[str]:
             ["verify", "nowhere"],
             "error: dataset nowhere: nothing is published there; run `genieset build` first",
         ),
-        (["verify", "s3://bucket"], "error: dataset s3://bucket: only local folders"),
+        (["verify", "az://bucket"], "error: dataset az://...: datasets lie in local folders, in s3://"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(tmp_path: Path, arguments: list[str], said: str) -> None:

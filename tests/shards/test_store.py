@@ -65,8 +65,8 @@ def test_no_name_leads_out(tmp_path: Path, name: str) -> None:
 
 
 def test_a_store_that_is_not_supported_is_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"^dataset s3://bucket/set: only local folders"):
-        Store("s3://bucket/set")
+    with pytest.raises(UserError, match=r"^dataset az://...: datasets lie in local folders, in s3://BUCKET/"):
+        Store("az://bucket/set")
 
 
 def test_an_absent_folder_is_an_empty_one(tmp_path: Path) -> None:

@@ -1,0 +1,344 @@
+"""S3, at AWS or at any endpoint that speaks its language, by boto3.
+
+Endpoint, region and credentials are those that boto3 finds: `AWS_ENDPOINT_URL`, `AWS_REGION`,
+`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, a role of the machine... None of them is ever told.
+
+Requests are repeated by botocore (its `standard` mode: 5xx, throttling, timeouts, cut connections), so
+an answer that is lost may be of a put that was done. A put that is then told that the name is taken
+looks whose object it is, by a word that it left in the object's metadata.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import lru_cache
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from shards.bucket import ChangedError, Found, Patience
+from shards.errors import UserError
+
+PART_BYTES = 16 * 1024 * 1024
+"""What is larger is sent in parts of this size, or in 9,000 parts."""
+
+_PARTS = 9000
+_PARTS_AT_ONCE = 2
+_WRITER = "genieset-writer"
+_LONGEST_PAUSE_S = 20.0
+
+
+def open_bucket(name: str, patience: Patience) -> S3Bucket:
+    """The bucket, by a client that this process shares for as long as its environment says the same.
+
+    Raises:
+        UserError: the environment names no usable endpoint, or a profile that there is not.
+    """
+    told = frozenset(item for item in os.environ.items() if item[0].startswith("AWS_"))
+    return _opened(name, patience, told, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _opened(name: str, patience: Patience, told: frozenset[tuple[str, str]], pid: int) -> S3Bucket:  # noqa: ARG001
+    return S3Bucket(name, patience)
+
+
+class S3Bucket:
+    """A `shards.bucket.Bucket` of S3."""
+
+    def __init__(self, name: str, patience: Patience) -> None:
+        self._name = name
+        self._attempts = patience.attempts
+        config = Config(
+            connect_timeout=patience.connect_s,
+            read_timeout=patience.answer_s,
+            retries={"mode": "standard", "total_max_attempts": patience.attempts},
+        )
+        try:
+            session = boto3.Session()
+            region = session.region_name or "us-east-1"
+            self._client = session.client("s3", region_name=region, config=config)
+        except boto.ProfileNotFound:
+            raise UserError(f"bucket s3://{name}: AWS_PROFILE names a profile that there is not") from None
+        except (ValueError, boto.BotoCoreError):
+            raise UserError(
+                f"bucket s3://{name}: AWS's settings cannot be used; AWS_ENDPOINT_URL is like "
+                "https://host:port, AWS_REGION like us-east-1"
+            ) from None
+        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
+        self.conditional = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        self._is_there = False
+
+    def put(self, key: str, file: BinaryIO, size: int, *, if_absent: bool) -> bool:
+        """By one request, or by one for each part and one at the end that makes them an object."""
+        for attempt in range(1, self._attempts + 1):
+            writer = uuid.uuid4().hex
+            try:
+                if size <= PART_BYTES:
+                    self._put_whole(key, file, size, writer, if_absent)
+                else:
+                    self._put_parts(key, file, size, writer, if_absent)
+            except boto.ClientError as error:
+                if _code(error) in _CONFLICT and attempt < self._attempts:
+                    # Another writer's put of this name was under way; nobody has won by that.
+                    _pause(attempt)
+                    continue
+                if _code(error) not in _TAKEN and not (_code(error) == _NO_UPLOAD and _repeated(error)):
+                    raise self._told(error) from None
+                if _repeated(error) and self._writer(key) == writer:
+                    return True
+                if _code(error) in _TAKEN:
+                    return False
+                raise self._told(error) from None
+            return True
+        raise AssertionError("attempts are one or more")
+
+    def get(self, key: str, offset: int = 0, size: int | None = None, etag: str | None = None) -> bytes:
+        """By one ranged request, repeated where its answer breaks off."""
+        if size == 0:
+            return b""
+        asked: dict[str, str] = {"IfMatch": etag} if etag else {}
+        if offset or size is not None:
+            asked["Range"] = f"bytes={offset}-" + ("" if size is None else str(offset + size - 1))
+        for attempt in range(1, self._attempts + 1):
+            try:
+                answer = self._client.get_object(Bucket=self._name, Key=key, **asked)
+                with closing(answer["Body"]) as body:
+                    data: bytes = body.read()
+                    return data
+            except _BROKEN as error:
+                if attempt == self._attempts:
+                    raise self._told(error) from None
+                _pause(attempt)
+            except boto.ClientError as error:
+                if _code(error) in _NO_OBJECT:
+                    raise self._missing(key) from None
+                if _code(error) in _BEYOND:
+                    return b""
+                if _code(error) in _TAKEN:
+                    raise ChangedError(
+                        f"s3://{self._name}/{key}: was written over while it was read"
+                    ) from None
+                raise self._told(error) from None
+            except boto.BotoCoreError as error:
+                raise self._told(error) from None
+        raise AssertionError("attempts are one or more")
+
+    def find(self, key: str) -> Found | None:
+        """By one request; the first object that is not there costs another, about the bucket."""
+        head = self._head(key)
+        return Found(head["ContentLength"], head["ETag"], head["LastModified"].timestamp()) if head else None
+
+    def remove(self, key: str) -> None:
+        """By one request."""
+        self._call("delete_object", Key=key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """By one request for each thousand."""
+        for page in self._pages(prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """By one request for each thousand keys and folders."""
+        for page in self._pages(prefix):
+            yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=prefix, Delimiter="/", **more)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _put_whole(self, key: str, file: BinaryIO, size: int, writer: str, if_absent: bool) -> None:
+        file.seek(0)
+        data = file.read(size)
+        self._sent("put_object", Key=key, Body=data, Metadata={_WRITER: writer}, **_condition(if_absent))
+
+    def _put_parts(self, key: str, file: BinaryIO, size: int, writer: str, if_absent: bool) -> None:
+        part_bytes = max(PART_BYTES, -(-size // _PARTS))
+        upload = self._sent("create_multipart_upload", Key=key, Metadata={_WRITER: writer})["UploadId"]
+        try:
+            parts = self._send_parts(key, file, part_bytes, upload)
+            self._sent(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                **_condition(if_absent),
+            )
+        except BaseException:
+            # Parts without an object are seen by nobody, and paid for.
+            with suppress(boto.ClientError, UserError):
+                self._sent("abort_multipart_upload", Key=key, UploadId=upload)
+            raise
+
+    def _send_parts(self, key: str, file: BinaryIO, part_bytes: int, upload: str) -> list[dict[str, Any]]:
+        """Few at a time, for each is in memory while it is under way."""
+
+        def send(number: int, data: bytes) -> dict[str, Any]:
+            answer = self._sent("upload_part", Key=key, UploadId=upload, PartNumber=number, Body=data)
+            sums = {name: answer[name] for name in answer if name in _CHECKSUMS}
+            return {"PartNumber": number, "ETag": answer["ETag"], **sums}
+
+        file.seek(0)
+        done: list[dict[str, Any]] = []
+        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
+            sent: deque[Future[dict[str, Any]]] = deque()
+            number = 0
+            try:
+                while data := file.read(part_bytes):
+                    number += 1
+                    sent.append(pool.submit(send, number, data))
+                    if len(sent) >= _PARTS_AT_ONCE:
+                        done.append(sent.popleft().result())
+                done += [future.result() for future in sent]
+            finally:
+                for future in sent:
+                    future.cancel()
+        return done
+
+    def _writer(self, key: str) -> str | None:
+        """The word that the object's writer left in it."""
+        head = self._head(key)
+        return head["Metadata"].get(_WRITER) if head else None
+
+    def _head(self, key: str) -> dict[str, Any] | None:
+        try:
+            return self._sent("head_object", Key=key)
+        except boto.ClientError as error:
+            if _code(error) not in _NO_OBJECT:
+                raise self._told(error) from None
+        if not self._is_there:
+            # The answer to a HEAD has no body that could say that even the bucket is not there.
+            try:
+                self._sent("head_bucket")
+            except boto.ClientError as error:
+                if _code(error) in _NO_OBJECT or _code(error) == "NoSuchBucket":
+                    raise self._no_bucket() from None
+                # Some may read objects and not ask about buckets.
+            self._is_there = True
+        return None
+
+    def _call(self, operation: str, **asked: Any) -> dict[str, Any]:
+        try:
+            return self._sent(operation, **asked)
+        except boto.ClientError as error:
+            raise self._told(error) from None
+
+    def _sent(self, operation: str, **asked: Any) -> dict[str, Any]:
+        """The answer; ClientError is one too, all else that fails is for a person."""
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._name, **asked)
+        except boto.BotoCoreError as error:
+            raise self._told(error) from None
+        return answer
+
+    def _missing(self, key: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"s3://{self._name}/{key}")
+
+    def _no_bucket(self) -> UserError:
+        return UserError(
+            f"bucket s3://{self._name}: there is none at {self._server}; make it, or name another"
+        )
+
+    @property
+    def _server(self) -> str:
+        """The endpoint, without what a URL may hold besides."""
+        place = urlsplit(self._client.meta.endpoint_url)
+        return f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else "")
+
+    def _told(self, error: Exception) -> UserError:
+        """One line, of what is known for sure: servers' own words may repeat what is secret."""
+        bucket = f"bucket s3://{self._name}"
+        if isinstance(error, boto.ClientError):
+            code = _code(error)
+            if code == "NoSuchBucket":
+                return self._no_bucket()
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if advice := _ADVICE.get(code) or _ADVICE.get(str(status)):
+                return UserError(f"{bucket}: {self._server} {advice} ({error.operation_name}: {code})")
+            if status >= 500 or code in _THROTTLED:
+                return UserError(
+                    f"{bucket}: {self._server} answered {code} to {error.operation_name} {self._attempts} "
+                    "times; when it is well, the same command goes on from here"
+                )
+            return UserError(f"{bucket}: {self._server} refuses {error.operation_name} ({code})")
+        if isinstance(error, _NO_CREDENTIALS):
+            return UserError(
+                f"{bucket}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or AWS_PROFILE"
+            )
+        if isinstance(error, _UNREACHABLE):
+            return UserError(
+                f"{bucket}: {self._server} does not answer ({type(error).__name__}); AWS_ENDPOINT_URL says "
+                "which server is asked; when it answers, the same command goes on from here"
+            )
+        if isinstance(error, boto.ParamValidationError):
+            return UserError(f"{bucket}: is no name of a bucket, or an object's is longer than S3 takes")
+        return UserError(f"{bucket}: cannot be used ({type(error).__name__})")
+
+
+def _condition(if_absent: bool) -> dict[str, str]:
+    return {"IfNoneMatch": "*"} if if_absent else {}
+
+
+def _code(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _repeated(error: boto.ClientError) -> bool:
+    """Whether the request had been sent before it got this answer."""
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.random() * min(2.0**attempt, _LONGEST_PAUSE_S))  # noqa: S311 - no secret
+
+
+_BROKEN = (boto.ReadTimeoutError, boto.ResponseStreamingError, boto.IncompleteReadError, ConnectionError)
+_UNREACHABLE = (boto.HTTPClientError, boto.EndpointConnectionError, *_BROKEN)
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+)
+_NO_OBJECT = frozenset({"NoSuchKey", "404"})
+_NO_UPLOAD = "NoSuchUpload"
+_TAKEN = frozenset({"PreconditionFailed", "412"})
+_CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
+_BEYOND = frozenset({"InvalidRange", "416"})
+_THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429"})
+_CHECKSUMS = frozenset(
+    {"ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256"}
+)
+_ADVICE = {
+    "InvalidAccessKeyId": "does not know the access key; check AWS_ACCESS_KEY_ID",
+    "InvalidClientTokenId": "does not know the access key; check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "does not take the secret key; check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "says that the credentials have expired; renew them",
+    "InvalidToken": "does not take the session's token; check AWS_SESSION_TOKEN",
+    "RequestTimeTooSkewed": "has another time than this machine; set its clock",
+    "AuthorizationHeaderMalformed": "expects another region; set AWS_REGION to the bucket's",
+    "PermanentRedirect": "says that the bucket lies elsewhere; set AWS_REGION to the bucket's",
+    "301": "says that the bucket lies elsewhere; set AWS_REGION to the bucket's",
+    "NotImplemented": "does not know conditional puts, without which two writers cannot be kept "
+    "apart; use another",
+    "403": "denies access; check the credentials, and that they may list the bucket and read, write and "
+    "delete its objects",
+}
