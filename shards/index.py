@@ -73,7 +73,7 @@ def read_index(store: Store, tar_name: str) -> list[Placed]:
 
 def sample_bytes(clip: Clip, mp4_size: int) -> int:
     """How many bytes a clip takes up in a tar."""
-    return padded_bytes(mp4_size) + padded_bytes(len(_json(clip)))
+    return padded_bytes(mp4_size) + padded_bytes(len(clip_json(clip)))
 
 
 def read_clip(store: Store, tar_name: str, placed: Placed) -> EncodedClip:
@@ -95,8 +95,9 @@ def decode_frames(encoded: EncodedClip) -> Frames:
 
 
 def _members(clip: Clip, mp4: bytes) -> Mapping[str, bytes]:
-    return {"mp4": mp4, "json": _json(clip)}
+    return {"mp4": mp4, "json": clip_json(clip)}
 
 
-def _json(clip: Clip) -> bytes:
+def clip_json(clip: Clip) -> bytes:
+    """The bytes of `<key>.json`."""
     return dumps(clip.as_json(), sort_keys=True, separators=(",", ":")).encode()

@@ -186,9 +186,12 @@ class Store:
         # Read by this thread from a file of Arrow's own: a thread of Arrow's that lets go of a Python
         # file while the interpreter ends brings the process down (apache/arrow#34314).
         try:
-            with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+            with (
+                pa.OSFile(str(path)) as file,
+                pq.ParquetFile(file, page_checksum_verification=True) as parquet,
+            ):
                 return parquet.read(columns=columns, use_threads=False)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from error
 
     def open(self, name: str) -> BufferedReader:
@@ -203,6 +206,11 @@ class Store:
         """The size of an object. Raises FileNotFoundError if there is none."""
         return self.path(name).stat().st_size
 
+    def stamp(self, name: str) -> str:
+        """What differs once an object was written anew. Raises FileNotFoundError if there is none."""
+        told = self.path(name).stat()
+        return f"{told.st_size}-{told.st_mtime_ns}-{told.st_ino}"
+
     def remove(self, name: str) -> None:
         """Take an object away; one that is not there is no matter."""
         self.path(name).unlink(missing_ok=True)
@@ -215,13 +223,18 @@ class Store:
         return sorted(f"{folder}/{entry.name}" for entry in os.scandir(path) if entry.is_file())
 
 
-PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "compression_level": 3})
-"""Fixed, so that bytes depend on rows alone."""
+PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"compression": "zstd", "compression_level": 3, "write_page_checksum": True}
+)
+"""Fixed, so that bytes depend on rows alone; each page with a checksum, so that rot in it is seen."""
+
+ROW_GROUP_ROWS = 65536
+"""No group of rows that is written here has more."""
 
 
 def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     """Parquet with fixed settings, so that the bytes depend on the rows alone."""
-    pq.write_table(table, file, row_group_size=65536, **PARQUET_SETTINGS)
+    pq.write_table(table, file, row_group_size=ROW_GROUP_ROWS, **PARQUET_SETTINGS)
 
 
 def sync_folder(folder: Path) -> None:

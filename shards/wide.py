@@ -6,10 +6,11 @@ pack is and never published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,13 @@ WIDE_SCHEMA = pa.schema(
     ]
 )
 """A row for each wide frame, clip by clip in the order of the pack."""
+
+# Of pictures there are no two alike, and none is less than another.
+_TOLD = ("key", "frame")
+WIDE_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"use_dictionary": list(_TOLD), "write_statistics": list(_TOLD)}
+)
+"""How the objects are written, besides `PARQUET_SETTINGS`."""
 
 # A group of rows is what is held in memory at a time: about 3 MB.
 _CLIPS_A_GROUP = 16
@@ -46,11 +54,7 @@ class WideWriter:
     """Writes the wide frames of a pack, a few clips at a time. Use as a context manager."""
 
     def __init__(self, file: BinaryIO) -> None:
-        # Of pictures there are no two alike, and none is less than another.
-        told = ["key", "frame"]
-        self._parquet = pq.ParquetWriter(
-            file, WIDE_SCHEMA, use_dictionary=told, write_statistics=told, **PARQUET_SETTINGS
-        )
+        self._parquet = pq.ParquetWriter(file, WIDE_SCHEMA, **WIDE_SETTINGS, **PARQUET_SETTINGS)
         self._rows: list[dict[str, str | int | bytes]] = []
         self._clips = 0
 
@@ -86,7 +90,7 @@ class WideReader:
     def __init__(self, store: Store, pack: str) -> None:
         path = store.path(wide_name(pack))
         with _damaged(path):
-            self._parquet = pq.ParquetFile(pa.OSFile(str(path)))
+            self._parquet = pq.ParquetFile(pa.OSFile(str(path)), page_checksum_verification=True)
         self._group_of: dict[str, int] = {}
         for group in range(self._parquet.num_row_groups):
             with _damaged(path):
@@ -125,5 +129,7 @@ def wide_name(pack: str) -> str:
 def _damaged(path: Path) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from error
