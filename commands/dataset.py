@@ -67,7 +67,7 @@ def verify(
     version: Annotated[int | None, typer.Option(min=1, help="The version; the newest by default.")] = None,
     staged: Annotated[
         bool,
-        typer.Option(help="Check packs, commits, wide frames and scores too: of them the next version is."),
+        typer.Option(help="Check packs, commits, wide frames and scores too."),
     ] = True,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Check again what an interrupted verify had found whole.")
@@ -92,8 +92,9 @@ def verify(
         _print_faults(found.faults)
         noted = f" ({report.noted} of them checked before the interruption)" if report.noted else ""
         screen.say(
-            f"version {found.version}: {found.shards} shards, {found.samples} clips, {found.decoded} decoded, "
-            f"{report.packs} packs{noted}, " + (f"{len(found.faults)} faults" if found.faults else "no fault")
+            f"version {found.version}: {found.shards} shards, {found.samples} clips, "
+            f"{found.decoded} decoded, {report.packs} packs{noted}, "
+            + (f"{len(found.faults)} faults" if found.faults else "no fault")
         )
     if found.faults:
         raise typer.Exit(1)

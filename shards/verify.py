@@ -12,6 +12,7 @@ from typing import Any
 
 from shards.checks.faults import Fault
 from shards.checks.shard import Expected, ShardSeen, check_shard
+from shards.checks.version import check_fields
 from shards.checks.whole import check_whole
 from shards.codec import HEIGHT_PX, WIDTH_PX
 from shards.manifest import Version
@@ -55,7 +56,7 @@ def verify(
         seen.append(check_shard(store, expected))
         if on_shard:
             on_shard(len(seen), len(version.shards))
-    faults = [fault for one in seen for fault in one.faults]
+    faults = [*check_fields(store, version), *(fault for one in seen for fault in one.faults)]
     faults += [*exchanged(version, seen), *check_whole(store, version)]
     samples, decoded = (sum(getattr(one, name) for one in seen) for name in ("samples", "decoded"))
     return Verified(version.number, len(version.shards), samples, decoded, tuple(faults))

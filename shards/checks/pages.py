@@ -102,7 +102,8 @@ def _chunks(meta: dict[int, Any]) -> Iterator[Chunk]:
         for column in group[1]:
             told = column[3]
             at = f"row group {number}, column {told[3][0].decode(errors='replace')}"
-            pages = [told[field] for field in (9, 11) if field in told]
+            # Of no rows there is a dictionary page alone, and 0 stands for the other.
+            pages = [told[field] for field in (9, 11) if told.get(field)]
             total += told[6]
             if not 0 <= told[6] <= _LARGEST_GROUP_BYTES or total > _LARGEST_GROUP_BYTES:
                 raise ValueError(f"{at} declares {told[6]} bytes; there are at most {_LARGEST_GROUP_BYTES}")

@@ -101,6 +101,8 @@ class _Check:
                 tar += self._of_tar(file, seen, problems)
         except FileNotFoundError:
             tar.append(Fault(name, "is missing"))
+            if _named(name) != self.expected.entry.sha256[:_HASH_CHARS]:
+                tar.append(self._field("name", f"is {name!r}, and its sha256 {self.expected.entry.sha256}"))
         except Exception as error:
             tar.append(Fault(name, f"cannot be read: {told(error)}"))
         yield from first_of(index_name(name), iter(index))
@@ -164,7 +166,7 @@ class _Check:
         entry = self.expected.entry
         if not entry.name.startswith(f"shards/{entry.split}-"):
             yield self._field("split", f"is {entry.split!r}; the shard is called {entry.name}")
-        named = entry.name.removesuffix(".tar").rpartition("-")[2]
+        named = _named(entry.name)
         if seen.sha256 == entry.sha256:
             if named != seen.sha256[:_HASH_CHARS]:
                 yield self._field("name", f"is {entry.name!r}, and its bytes have sha256 {seen.sha256}")
@@ -245,6 +247,11 @@ class _Check:
             read = _count_webdataset(self.store, entry.name)
             if read != len(self.rows):
                 yield Fault(entry.name, f"webdataset reads {read} samples, the index has {len(self.rows)}")
+
+
+def _named(name: str) -> str:
+    """The part of a shard's name that is the beginning of its hash."""
+    return name.removesuffix(".tar").rpartition("-")[2]
 
 
 def _rebuild(file: io.BufferedReader, gop_frames: dict[str, int]) -> tuple[list[Placed], bytes]:

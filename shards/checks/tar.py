@@ -209,7 +209,7 @@ def _differing(file: BinaryIO, name: str, region: Region, data: bytes) -> Fault:
 
 
 def _closer(file: BinaryIO, name: str, region: Region, walk: _Walk, sha256: str | None) -> Fault:
-    """Where in an mp4 its damage lies: a byte if that is proved by the tar's hash, else what does not decode."""
+    """Where an mp4 is damaged: the byte, if the tar's hash proves it, else what does not decode."""
     assert region.clip
     if region.size > _LONGEST_SEARCH_BYTES:
         return Fault(name, f"{region.what} is damaged (crc32)", region.key, region.start, region.end)

@@ -43,7 +43,7 @@ def check_version(store: Store, number: int | None) -> tuple[Version | None, str
     except RecursionError:
         return None, name, [Fault(name, "is nested too deep")]
     faults = list(_check_types(version))
-    return (None, name, faults) if faults else (version, name, list(_check_fields(store, version)))
+    return (None, name, faults) if faults else (version, name, list(check_fields(store, version)))
 
 
 def _check_json(name: str, data: bytes) -> Iterator[Fault]:
@@ -97,7 +97,8 @@ def _is_sha256(value: object) -> bool:
     return isinstance(value, str) and bool(_SHA256.fullmatch(value))
 
 
-def _check_fields(store: Store, version: Version) -> Iterator[Fault]:
+def check_fields(store: Store, version: Version) -> Iterator[Fault]:
+    """What in a version that can be read contradicts itself, or is not what was published."""
     if version.parent is not None and not (
         type(version.parent) is int and 0 < version.parent < version.number
     ):
