@@ -96,7 +96,7 @@ def _check_rewritten(
         return
     # Rows that were read from Parquet and written on keep its name for what is in a list; and what was
     # written before pages had checksums has none.
-    known = PARQUET_SETTINGS | settings
+    known = {**PARQUET_SETTINGS, **settings}
     closest: _Compared | None = None
     for schema, checksums in product((_ours(parquet.schema_arrow), parquet.schema_arrow), (True, False)):
         compared = _rewrite(parquet, file, schema, known | {"write_page_checksum": checksums})

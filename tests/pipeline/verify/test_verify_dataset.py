@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.build import build
@@ -167,7 +167,7 @@ WRITER = re.compile(rb"parquet-cpp-arrow version ([0-9.]+)")
 
 
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), data=st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_any_single_bit_is_found(sound: Path, share: float, bit: int, data: st.DataObject) -> None:
     store = Store(sound)
     version = read_version(store, 1)
@@ -205,7 +205,7 @@ def test_any_single_bit_is_found(sound: Path, share: float, bit: int, data: st.D
 
 def test_an_interrupted_verify_goes_on_and_a_finished_one_begins_anew(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
-        verify_dataset(store, Here(stop_after=4), Quiet())
+        verify_dataset(store, Here(stop_after=5), Quiet())
     again = Here()
     report = verify_dataset(store, again, Quiet())
     assert (report.noted, report.verified.faults) == (3, ())
@@ -215,7 +215,7 @@ def test_an_interrupted_verify_goes_on_and_a_finished_one_begins_anew(store: Sto
 
 def test_what_changed_since_the_interruption_is_looked_at_again(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
-        verify_dataset(store, Here(stop_after=4), Quiet())
+        verify_dataset(store, Here(stop_after=5), Quiet())
     name = read_version(store).shards[0].name
     flip(store, name, 700, 0)
     assert {fault.object for fault in verify_dataset(store, Here(), Quiet()).verified.faults} == {name}
@@ -223,18 +223,18 @@ def test_what_changed_since_the_interruption_is_looked_at_again(store: Store) ->
 
 def test_notes_are_not_trusted_when_they_should_not_be(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt):
-        verify_dataset(store, Here(stop_after=4), Quiet())
+        verify_dataset(store, Here(stop_after=5), Quiet())
     notes = sorted(store.path("reports/verify").glob("*/*.json"))
     assert len(notes) == 3
     notes[0].write_text("not JSON")
     notes[1].write_text(json.dumps(json.loads(notes[1].read_text()) | {"at": 0}))
     assert verify_dataset(store, Here(), Quiet()).noted == 1
     with pytest.raises(KeyboardInterrupt):
-        verify_dataset(store, Here(stop_after=4), Quiet())
+        verify_dataset(store, Here(stop_after=5), Quiet())
     assert verify_dataset(store, Here(), Quiet(), fresh=True).noted == 0
     # Notes of a sampled run say nothing of a full one.
     with pytest.raises(KeyboardInterrupt):
-        verify_dataset(store, Here(stop_after=4), Quiet(), sample=1)
+        verify_dataset(store, Here(stop_after=5), Quiet(), sample=1)
     assert verify_dataset(store, Here(), Quiet()).verified.decoded == 6
 
 
