@@ -24,7 +24,8 @@ from shards.checks.faults import Fault
 from shards.errors import UserError
 from shards.manifest import read_version
 from shards.store import Store
-from tests.pipeline.verify.plants import Plant, Planted, all_plants, flip
+from tests.pipeline.verify.planting import Plant, Planted, flip
+from tests.pipeline.verify.plants import all_plants
 
 # webdataset leaves what it opens to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
