@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from filters.base import scorer_folder
 from pipeline.build import CONFIG_NAME, read_config
 from pipeline.engine import Died, Done, Engine, Expired, Outcome, Part, Raised, Refused, run_through_losses
 from pipeline.ingest import score_name
@@ -266,8 +265,7 @@ def _staged(store: Store, *, commits_sound: bool) -> tuple[list[StagedPack], lis
         wanted = commit is not None and (config is None or commit["settings"] == config.settings_hash)
         if pack not in there and not wanted:
             continue
-        folders = [scorer for scorer in config.measured if scorer_folder(scorer)] if config else []
-        scores = tuple(score_name(scorer, pack) for scorer in folders)
+        scores = tuple(score_name(scorer, pack) for scorer in (config.measured if config else ()))
         staged.append(
             StagedPack(
                 pack=pack,

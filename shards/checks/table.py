@@ -61,14 +61,6 @@ def check_table(
                 yield from _check_rewritten(name, parquet, file, settings or {})
 
 
-def read_checked(
-    store: Store, name: str, schema: pa.Schema | None = None
-) -> tuple[pa.Table | None, list[Fault]]:
-    """The table if nothing is wrong with it, and what is wrong with it otherwise."""
-    faults = list(check_table(store, name, schema))
-    return (None, faults) if faults else (store.read_table(name), [])
-
-
 def _check_schema(name: str, parquet: pq.ParquetFile, schema: pa.Schema | None) -> Iterator[Fault]:
     if schema and not _ours(parquet.schema_arrow).equals(schema):
         odd = set(map(str, _ours(parquet.schema_arrow))) ^ set(map(str, schema))
