@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import screen
-from commands.arguments import Dataset, Json
+from commands.arguments import Dataset, Json, RayAddress
 from shards.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.status import Status
+    from shards.checks.faults import Fault
     from shards.store import Store
+
+_FAULTS_SHOWN = 40
 
 
 def status(
@@ -61,29 +65,36 @@ def verify(
     dataset: Dataset,
     sample: Annotated[int | None, typer.Option(min=1, help="Decode only so many clips.")] = None,
     version: Annotated[int | None, typer.Option(min=1, help="The version; the newest by default.")] = None,
+    staged: Annotated[
+        bool,
+        typer.Option(help="Check packs, commits, wide frames and scores too."),
+    ] = True,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Check again what an interrupted verify had found whole.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many shards at once.")] = 1,
+    ray_address: RayAddress = None,
     as_json: Json = False,
 ) -> None:
-    """Hash, count and decode everything a version says it holds."""
-    from shards.manifest import read_version
+    """Hash, count and decode everything a version says it holds; tell the object and byte at fault."""
+    from pipeline.engine.choose import open_engine
+    from pipeline.verify import verify_dataset
     from shards.store import Store
-    from shards.verify import verify as verify_version
 
-    store = Store(dataset)
-    with screen.progress() as progress:
-        found = verify_version(
-            store,
-            read_version(store, version),
-            sample,
-            lambda done, total: progress.step("verify", done, total, f"shard {done}"),
+    with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
+        report = verify_dataset(
+            Store(dataset), engine, progress, number=version, sample=sample, staged=staged, fresh=fresh
         )
+    found = report.verified
     if as_json:
-        screen.print_json(asdict(found))
+        screen.print_json(asdict(found) | {"packs": report.packs, "noted": report.noted})
     else:
-        for fault in found.faults:
-            print(screen.printable(f"{fault.where}: {fault.what}"))
+        _print_faults(found.faults)
+        noted = f" ({report.noted} of them checked before the interruption)" if report.noted else ""
         screen.say(
             f"version {found.version}: {found.shards} shards, {found.samples} clips, "
-            f"{found.decoded} decoded, " + (f"{len(found.faults)} faults" if found.faults else "no fault")
+            f"{found.decoded} decoded, {report.packs} packs{noted}, "
+            + (f"{len(found.faults)} faults" if found.faults else "no fault")
         )
     if found.faults:
         raise typer.Exit(1)
@@ -118,6 +129,18 @@ def show(
     screen.print_rows("clip", clip | ({"why": shown.why} if shown.why else {}) | {"lies in": found.tar})
     screen.print_rows("scores", found.scores)
     screen.say(f"{key}: {found.clip['decision']}" + (f"; contact sheet in {sheet}" if sheet else ""))
+
+
+def _print_faults(faults: Sequence[Fault]) -> None:
+    """A line a fault, those of one object together."""
+    by_object: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_object.setdefault(fault.object, []).append(fault)
+    lines = [str(fault) for some in by_object.values() for fault in some]
+    for line in lines[:_FAULTS_SHOWN]:
+        print(screen.printable(line.replace("\n", " ")))
+    if (more := len(lines) - _FAULTS_SHOWN) > 0:
+        screen.say(f"and {more} faults more; --json has them all")
 
 
 def _print_failed(store: Store, *, as_json: bool) -> None:

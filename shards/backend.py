@@ -71,5 +71,8 @@ class Backend(Protocol):
     def modified_s(self, name: str) -> float:
         """When an object was written."""
 
+    def stamp(self, name: str) -> str:
+        """What differs once an object was written anew."""
+
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed."""

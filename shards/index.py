@@ -158,10 +158,11 @@ def decode_frames(encoded: EncodedClip) -> Frames:
 
 
 def _members(clip: Clip, mp4: bytes) -> Mapping[str, bytes]:
-    return {"mp4": mp4, "json": _json(clip)}
+    return {"mp4": mp4, "json": clip_json(clip)}
 
 
-def _json(clip: Clip) -> bytes:
+def clip_json(clip: Clip) -> bytes:
+    """The bytes of `<key>.json`."""
     return _dumps(clip.as_json()).encode()
 
 

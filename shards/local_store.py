@@ -169,6 +169,11 @@ class LocalFolder:
         """When the file was written, in seconds of Unix time."""
         return (self.root / name).stat().st_mtime
 
+    def stamp(self, name: str) -> str:
+        """Size, time and inode: what is put gets another inode."""
+        told = (self.root / name).stat()
+        return f"{told.st_size}-{told.st_mtime_ns}-{told.st_ino}"
+
     def settle(self, folder: str) -> None:
         """Sync the folder."""
         sync_folder(self.root / folder)

@@ -145,6 +145,11 @@ class ObjectPrefix:
         """When the object was put, in seconds of Unix time by the server's clock."""
         return self._found(name).modified_s
 
+    def stamp(self, name: str) -> str:
+        """What the server tells objects' contents apart by, and when it was put."""
+        found = self._found(name)
+        return f"{found.size}-{found.modified_s}-{found.etag}"
+
     def settle(self, folder: str) -> None:
         """Nothing: what a bucket says is done outlives it."""
 

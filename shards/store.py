@@ -170,9 +170,14 @@ class Store:
         # Read by this thread from a file of Arrow's own: a thread of Arrow's that lets go of a Python
         # file while the interpreter ends brings the process down (apache/arrow#34314).
         try:
-            with self.backend.arrow(checked(name)) as file, pq.ParquetFile(file) as parquet:
+            with (
+                self.backend.arrow(checked(name)) as file,
+                pq.ParquetFile(file, page_checksum_verification=True) as parquet,
+            ):
                 return parquet.read(columns=columns, use_threads=False)
-        except pa.ArrowInvalid as error:
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowInvalid, OSError) as error:
             raise UserError(
                 f"{self.where(name)}: is damaged ({str(error).splitlines()[0]}); bring it back"
             ) from error
@@ -192,6 +197,10 @@ class Store:
     def size_bytes(self, name: str) -> int:
         """The size of an object. Raises FileNotFoundError if there is none."""
         return self.backend.size_bytes(checked(name))
+
+    def stamp(self, name: str) -> str:
+        """What differs once an object was written anew. Raises FileNotFoundError if there is none."""
+        return self.backend.stamp(checked(name))
 
     def remove(self, name: str) -> None:
         """Take an object away; one that is not there is no matter."""
@@ -246,10 +255,15 @@ def _backend(url: str, patience: Patience) -> Backend:
     )
 
 
-PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType({"compression": "zstd", "compression_level": 3})
-"""Fixed, so that bytes depend on rows alone."""
+PARQUET_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"compression": "zstd", "compression_level": 3, "write_page_checksum": True}
+)
+"""Fixed, so that bytes depend on rows alone; each page with a checksum, so that rot in it is seen."""
+
+ROW_GROUP_ROWS = 65536
+"""No group of rows that is written here has more."""
 
 
 def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     """Parquet with fixed settings, so that the bytes depend on the rows alone."""
-    pq.write_table(table, file, row_group_size=65536, **PARQUET_SETTINGS)
+    pq.write_table(table, file, row_group_size=ROW_GROUP_ROWS, **PARQUET_SETTINGS)

@@ -45,11 +45,21 @@ class TarWriter:
         """Write a sample; returns the place of each member by its suffix."""
         places = {}
         for suffix, data in members.items():
-            header = tarfile.TarInfo(f"{key}.{suffix}")
-            header.size, header.mode = len(data), 0o444
+            header = _header(key, suffix, len(data))
             places[suffix] = Member(key, suffix, self._tar.offset + tarfile.BLOCKSIZE, len(data))
             self._tar.addfile(header, io.BytesIO(data))
         return places
+
+
+def header_bytes(key: str, suffix: str, size: int) -> bytes:
+    """The header that `TarWriter` writes before a member: mode 0444, owner and time 0."""
+    return _header(key, suffix, size).tobuf(tarfile.USTAR_FORMAT)
+
+
+def _header(key: str, suffix: str, size: int) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(f"{key}.{suffix}")
+    header.size, header.mode = size, 0o444
+    return header
 
 
 def padded_bytes(size: Sizes) -> Sizes:

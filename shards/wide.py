@@ -6,9 +6,10 @@ pack is and never published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,13 @@ WIDE_SCHEMA = pa.schema(
     ]
 )
 """A row for each wide frame, clip by clip in the order of the pack."""
+
+# Of pictures there are no two alike, and none is less than another.
+_TOLD = ("key", "frame")
+WIDE_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"use_dictionary": list(_TOLD), "write_statistics": list(_TOLD)}
+)
+"""How the objects are written, besides `PARQUET_SETTINGS`."""
 
 # A group of rows is what is held in memory at a time: about 3 MB.
 _CLIPS_A_GROUP = 16
@@ -45,11 +53,7 @@ class WideWriter:
     """Writes the wide frames of a pack, a few clips at a time. Use as a context manager."""
 
     def __init__(self, file: BinaryIO) -> None:
-        # Of pictures there are no two alike, and none is less than another.
-        told = ["key", "frame"]
-        self._parquet = pq.ParquetWriter(
-            file, WIDE_SCHEMA, use_dictionary=told, write_statistics=told, **PARQUET_SETTINGS
-        )
+        self._parquet = pq.ParquetWriter(file, WIDE_SCHEMA, **WIDE_SETTINGS, **PARQUET_SETTINGS)
         self._rows: list[dict[str, str | int | bytes]] = []
         self._clips = 0
 
@@ -85,7 +89,7 @@ class WideReader:
     def __init__(self, store: Store, pack: str) -> None:
         where = store.where(wide_name(pack))
         with _damaged(where):
-            self._parquet = pq.ParquetFile(store.arrow(wide_name(pack)))
+            self._parquet = pq.ParquetFile(store.arrow(wide_name(pack)), page_checksum_verification=True)
         self._group_of: dict[str, int] = {}
         for group in range(self._parquet.num_row_groups):
             with _damaged(where):
@@ -124,5 +128,7 @@ def wide_name(pack: str) -> str:
 def _damaged(where: str) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{where}: is damaged ({str(error).splitlines()[0]}); bring it back") from error

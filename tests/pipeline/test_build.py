@@ -242,7 +242,7 @@ def test_the_command_builds_and_tells(videos: Path, write_config: WriteConfig, t
     assert told["shards"] == 2
     assert told["balanced"] is True
     assert told["bytes"] == sum(p.stat().st_size for p in Path(dataset).glob("shards/*.tar"))
-    assert genieset("verify", dataset).stdout.endswith("6 clips, 6 decoded, no fault\n")
+    assert genieset("verify", dataset).stdout.endswith("6 clips, 6 decoded, 4 packs, no fault\n")
     key = webdataset_keys(Path(dataset))[0]
     sheet = tmp_path / "sheet.png"
     shown = genieset("show", dataset, key, "--sheet", str(sheet))

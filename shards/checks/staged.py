@@ -1,0 +1,188 @@
+"""What is staged: packs with their indexes, wide frames and scores. The next version is made of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from shards.checks.faults import Fault, first_of, guarded
+from shards.checks.layout import row_problem
+from shards.checks.members import check_order, rows_of_tar
+from shards.checks.shard import rows_differ
+from shards.checks.table import check_table
+from shards.checks.tar import check_tar
+from shards.commits import COMMIT_SCHEMA, commit_name
+from shards.index import index_name
+from shards.records import INDEX_SCHEMA, Placed
+from shards.store import Store
+from shards.wide import WIDE_SCHEMA, WIDE_SETTINGS, wide_name
+
+_HASH_CHARS = 8
+_LARGEST_COMMIT_BYTES = 16_000_000
+_INGESTED = "ingested"
+
+
+@dataclass(frozen=True)
+class StagedPack:
+    """A pack, and what should lie beside it.
+
+    Attributes:
+        pack: object name of its tar.
+        clips: how many its commit says it has; None if there is no commit.
+        scores: objects with scores of its clips.
+        wide: whether wide frames must lie beside it; where they are there they are looked at in any case.
+    """
+
+    pack: str
+    clips: int | None
+    scores: tuple[str, ...] = ()
+    wide: bool = False
+
+
+def check_pack(store: Store, staged: StagedPack) -> Iterator[Fault]:
+    """A pack against its name, its index and its commit; then wide frames and scores against the index."""
+    rows: list[Placed] = []
+    index = index_name(staged.pack)
+    yield from first_of(index, guarded(index, _read_rows(store, index, rows)))
+    yield from first_of(staged.pack, guarded(staged.pack, _check_tar(store, staged, rows)))
+    keys = [row.clip.key for row in rows]
+    wide = wide_name(staged.pack)
+    if staged.wide or store.exists(wide):
+        yield from first_of(wide, guarded(wide, _check_wide(store, wide, rows)))
+    for name in staged.scores:
+        yield from first_of(name, guarded(name, _check_scores(store, name, keys)))
+
+
+def check_commits(store: Store) -> Iterator[Fault]:
+    """Every commit that can be read by itself, gathered or not."""
+    for name in store.list("commits/segments"):
+        yield from first_of(name, guarded(name, check_table(store, name, COMMIT_SCHEMA)))
+    for name in store.list("commits"):
+        if name.endswith(".json"):
+            yield from first_of(name, guarded(name, _check_commit(store, name)))
+
+
+def _check_commit(store: Store, name: str) -> Iterator[Fault]:
+    size = store.size_bytes(name)
+    if size > _LARGEST_COMMIT_BYTES:
+        yield Fault(name, f"has {size} bytes", None, _LARGEST_COMMIT_BYTES, size)
+        return
+    data = store.read(name)
+    place = 0
+    for number, line in enumerate(data.splitlines(keepends=True)):
+        end = place + len(line)
+        problem = _commit_problem(name, line)
+        if problem:
+            yield Fault(name, problem, f"line {number + 1}", place, end)
+        place = end
+    if not data:
+        yield Fault(name, "is empty")
+
+
+def _commit_problem(name: str, line: bytes) -> str | None:
+    try:
+        row: Any = json.loads(line)
+        rows = pa.Table.from_pylist([row], schema=COMMIT_SCHEMA)
+        rows.validate(full=True)
+        if set(row) != set(COMMIT_SCHEMA.names):
+            return f"has other fields than {', '.join(COMMIT_SCHEMA.names)}"
+        if json.dumps(row, sort_keys=True).encode() + b"\n" != line:
+            return "is not as it was written"
+    # What stands for a row may be anything.
+    except Exception as error:
+        return f"is no record: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"
+    named = f"commits/{commit_name(row['video_id'], row['settings'])}.json"
+    if named != name:
+        return f"is of video {row['video_id']!r} and settings {row['settings']!r}"
+    if row["video"]["video_id"] != row["video_id"]:
+        return f"tells of video {row['video']['video_id']!r}"
+    stem = f"packs/{row['video_id']}-{row['settings']}-"
+    if (row["state"] == _INGESTED) != bool(row["pack"]) or not (row["pack"] or stem).startswith(stem):
+        return f"is {row['state']!r} with pack {row['pack']!r}"
+    return None
+
+
+def _read_rows(store: Store, name: str, rows: list[Placed]) -> Iterator[Fault]:
+    faults = list(check_table(store, name, INDEX_SCHEMA))
+    yield from faults
+    if not faults:
+        rows += [Placed.from_row(row) for row in store.read_table(name).to_pylist()]
+
+
+def _check_tar(store: Store, staged: StagedPack, rows: Sequence[Placed]) -> Iterator[Fault]:
+    named = staged.pack.removesuffix(".tar").rpartition("-")[2]
+    problems = list(row_problem(rows))
+    with store.open(staged.pack) as file:
+        sound = [] if problems else rows
+        # A cut writes a whole rate as an integer, where a Parquet column has only floats.
+        tries = [check_tar(file, staged.pack, some, named) for some in (_as_cut(sound), sound)]
+        seen = min(tries, key=lambda one: len(one.faults))
+        whole = seen.sha256[: len(named)] == named and len(named) >= _HASH_CHARS
+        if whole and rows and (seen.faults or problems):
+            # The name vouches for the tar.
+            yield from rows_differ(index_name(staged.pack), rows, rows_of_tar(file, {}))
+            yield from check_order(file, staged.pack, rows)
+        elif not whole and rows and not problems and seen.faults:
+            yield from seen.faults
+        elif not whole:
+            what = f"has sha256 {seen.sha256}, and is named otherwise"
+            yield Fault(staged.pack, what, None, 0, max(seen.size_bytes, 1))
+    if staged.clips is not None and rows and len(rows) != staged.clips:
+        yield Fault(index_name(staged.pack), f"has {len(rows)} clips, its commit says {staged.clips}")
+
+
+def _as_cut(rows: Sequence[Placed]) -> list[Placed]:
+    return [
+        replace(row, clip=replace(row.clip, fps=int(row.clip.fps))) if row.clip.fps.is_integer() else row
+        for row in rows
+    ]
+
+
+def _check_wide(store: Store, name: str, rows: Sequence[Placed]) -> Iterator[Fault]:
+    faults = list(check_table(store, name, WIDE_SCHEMA, WIDE_SETTINGS))
+    yield from faults
+    if faults:
+        return
+    frames = {row.clip.key: row.clip.n_frames for row in rows}
+    last: str | None = None
+    met: list[str] = []
+    with store.open(name) as file, pq.ParquetFile(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            for number, row in enumerate(parquet.read_row_group(group, use_threads=False).to_pylist()):
+                at = f"row group {group}, row {number}"
+                if row["key"] != last:
+                    met.append(row["key"])
+                last = row["key"]
+                if rows and not 0 <= row["frame"] < frames.get(row["key"], math.inf):
+                    yield Fault(name, f"shows frame {row['frame']} of {row['key']}", at)
+                if row["jpeg"][:2] != b"\xff\xd8" or row["jpeg"][-2:] != b"\xff\xd9":
+                    yield Fault(name, "holds no JPEG", at)
+    if rows and met != list(frames):
+        yield Fault(name, "its clips are not those of the pack, in its order")
+
+
+def _check_scores(store: Store, name: str, keys: Sequence[str]) -> Iterator[Fault]:
+    faults = list(check_table(store, name))
+    yield from faults
+    if faults:
+        return
+    table = store.read_table(name)
+    if table.column_names[:1] != ["key"]:
+        yield Fault(name, "its first column is not `key`")
+        return
+    if keys and table["key"].to_pylist() != list(keys):
+        yield Fault(name, "its clips are not those of the pack, in its order")
+    for column in table.column_names[1:]:
+        kind = table.schema.field(column).type
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+            if table[column].null_count or not pc.all(pc.is_finite(table[column])).as_py():
+                yield Fault(name, "holds what is no number", f"column {column}")
+        elif not pa.types.is_binary(kind):
+            yield Fault(name, f"is {kind}; a score is a number or bytes", f"column {column}")
