@@ -111,5 +111,7 @@ def _agreed(desk: Desk) -> str:
     found = desk.agreement()
     if not found.clips:
         return ""
-    alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}"
-    return f"; {found.clips} clips of this plan labelled more than once, agreement (alpha) {alpha}"
+    told = (
+        "agreement (alpha) cannot be told" if found.shown is None else f"agreement (alpha) {found.shown:.2f}"
+    )
+    return f"; {found.clips} clips of this plan labelled more than once, {told}"
