@@ -16,6 +16,7 @@ from commands import (
     keeping,
     labelling,
     planning,
+    scoring,
     screen,
     training,
 )
@@ -40,6 +41,7 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    scoring.scorers,
     keeping.versions,
     keeping.gc,
     exporting.query,

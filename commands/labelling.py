@@ -111,7 +111,5 @@ def _agreed(desk: Desk) -> str:
     found = desk.agreement()
     if not found.clips:
         return ""
-    told = (
-        "agreement (alpha) cannot be told" if found.shown is None else f"agreement (alpha) {found.shown:.2f}"
-    )
-    return f"; {found.clips} clips of this plan labelled more than once, {told}"
+    alpha = "cannot be told" if found.shown is None else f"{found.shown:.2f}"
+    return f"; {found.clips} clips of this plan labelled more than once, agreement (alpha) {alpha}"
