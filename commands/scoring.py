@@ -28,7 +28,7 @@ def scorers(as_json: Json = False) -> None:
             }
         )
         return
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for scorer in found:
         (about, *_) = (inspect.getdoc(scorer) or "").splitlines()
         for name, (low, high) in scorer.ranges.items():
