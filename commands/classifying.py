@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands import classifier_figures as figures
 from commands import screen
 from commands.arguments import Dataset, Jobs, Json, RayAddress
 from shards.errors import UserError
 
 if TYPE_CHECKING:
     from filters.classifier.clips import Clips
-    from filters.classifier.compare import Comparison
-    from filters.classifier.evaluate import Evaluation, Group
-    from filters.classifier.measures import Measured
     from filters.classifier.settings import TrainSettings
     from pipeline.ledger import Books
     from shards.store import Store
@@ -52,7 +50,9 @@ def train(
     weights: Weights = None,
     target_precision: Annotated[
         float | None,
-        typer.Option(help="The share of good clips among those that are kept; 0.9 by default."),
+        typer.Option(
+            help="The share of good clips among the kept, at least, with 95% confidence; 0.9 by default."
+        ),
     ] = None,
     keep_share: Annotated[
         float | None, typer.Option(help="Instead: the share of the labelled clips that are kept.")
@@ -103,7 +103,7 @@ def train(
     else:
         screen.print_rows(
             f"on held-out labels, cross-validated over {card.folds} folds of videos, with 95% intervals",
-            {name: _figure(value) for name, value in card.metrics.items()},
+            {name: figures.figure(value) for name, value in card.metrics.items()},
         )
         screen.say(
             f"classifier {classifier_id} in {place.everywhere}/{classifier_id}: "
@@ -111,8 +111,8 @@ def train(
         )
     if card.rule is None:
         print(
-            f"error: no rule reaches the target of {_target(settings)} on held-out labels; "
-            "label more clips, or ask for less",
+            f"error: no rule reaches the target of {figures.target(settings)} on held-out labels"
+            f"{figures.reached(trained.told, settings)}; label more clips, or ask for less",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -152,12 +152,14 @@ def evaluate(
             with_trained=everything,
         )
     if as_json:
-        screen.print_json(_json(asdict(found)) | {"sql": loaded.card.rule.sql if loaded.card.rule else None})
+        screen.print_json(
+            figures.as_json(asdict(found)) | {"sql": loaded.card.rule.sql if loaded.card.rule else None}
+        )
         return
-    _print_evaluation(found)
+    figures.print_evaluation(found)
     screen.say(
-        f"{found.clips} clips of {found.videos} videos: AUC {_figure(found.auc)}"
-        + ("" if found.precision is None else f", precision {_figure(found.precision)}")
+        f"{found.clips} clips of {found.videos} videos: AUC {figures.figure(found.auc)}"
+        + ("" if found.precision is None else f", precision {figures.figure(found.precision)}")
         + (
             f"; left out {found.left_out} clips of {found.left_out_videos} videos it was trained on"
             if found.left_out
@@ -216,9 +218,9 @@ def compare(
             _clips(store)[0], read_labels(labels), contenders, _scores(store), progress, shuffled=shuffled
         )
     if as_json:
-        screen.print_json(_json(asdict(found)))
+        screen.print_json(figures.as_json(asdict(found)))
     else:
-        _print_comparison(found)
+        figures.print_comparison(found)
 
 
 def apply(
@@ -285,63 +287,3 @@ def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:
 
     config = read_config(store)
     return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], config.scorers)
-
-
-def _target(settings: TrainSettings) -> str:
-    if settings.keep_share is not None:
-        return f"keeping {settings.keep_share:g} of the clips"
-    return f"precision {settings.target_precision:g}"
-
-
-def _print_evaluation(found: Evaluation) -> None:
-    heads = ("clips", "kept", "good kept", "bad kept", "share kept")
-    for title, groups in (
-        ("by label", found.by_label),
-        ("by source", found.by_source),
-        ("by video", found.by_video),
-    ):
-        screen.print_columns(title, heads, {name: _row(group) for name, group in groups.items()})
-    rows = {f"{at.predicted:.2f}": [f"{at.observed:.2f}", f"{at.clips:,}"] for at in found.reliability}
-    screen.print_columns("said good with", ("were good", "clips"), rows)
-    if found.recall is not None:
-        screen.print_rows("rule", {"recall": _figure(found.recall)})
-
-
-def _row(group: Group) -> list[str]:
-    return [
-        f"{group.clips:,}",
-        f"{group.kept:,}",
-        f"{group.kept_good} of {group.good}",
-        f"{group.kept_bad} of {group.bad}",
-        _figure(group.share),
-    ]
-
-
-def _print_comparison(found: Comparison) -> None:
-    title = f"AUC over {found.folds} folds" + (", labels shuffled among the videos" if found.shuffled else "")
-    screen.print_rows(title, {name: _figure(value) for name, value in found.auc.items()})
-    best = max(found.auc, key=lambda name: found.auc[name].value or 0.0)
-    screen.say(
-        f"{found.clips} clips of {found.videos} videos: {best} tells good from bad best"
-        if not found.shuffled
-        else f"{found.clips} clips of {found.videos} videos: there was nothing to learn"
-    )
-
-
-def _figure(measured: Measured) -> str:
-    if measured.value is None:
-        return "-"
-    if measured.low is None or measured.high is None:
-        return f"{measured.value:.3f}"
-    return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})"
-
-
-def _json(value: Any) -> Any:
-    """Of a dataclass as a dict, with its blocks as dicts too."""
-    from pydantic import BaseModel
-
-    if isinstance(value, dict):
-        return {name: _json(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_json(entry) for entry in value]
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -46,8 +46,9 @@ class Card(Block):
         look: what it sees of a clip.
         temperature: by which its logits are divided.
         rule: which clips it keeps; None if none reached what was asked for.
-        metrics: on labelled clips it had not learned from, cross-validated by video: `auc`,
-            `precision`, `recall` and `kept_share` by the rule, `nll` and `nll_uncalibrated`.
+        metrics: on labelled clips it had not learned from, cross-validated by video: `auc`; `precision`,
+            `recall` and `kept_share` of rules that were chosen as `rule` was, without the videos they
+            decided on; `nll` and `nll_uncalibrated`.
         reliability: likewise.
         labels: SHA-256 of the labels.
         counts: label -> number of clips.

@@ -56,6 +56,15 @@ class Predictions:
     quality: Floats
     confidence: Floats
 
+    def some(self, which: Mask) -> Predictions:
+        """Those of some clips alone.
+
+        Args:
+            which: `[clips]`.
+        """
+        clips = [clip for clip, taken in zip(self.clips, which.tolist(), strict=True) if taken]
+        return Predictions(clips, self.quality[which], self.confidence[which])
+
     @cached_property
     def decided(self) -> Mask:
         """Which clips are labelled good or bad."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -162,7 +163,16 @@ def test_from_videos_and_labels_to_a_dataset_of_good_clips(
     compared = genieset("classifier", "compare", dataset, *small, "--json")
     assert compared.returncode == 0, compared.stderr
     assert json.loads(compared.stdout)["auc"]["scores"]["value"] == 1.0
-    trained = genieset("classifier", "train", dataset, *small, "--json")
+    refused = genieset("classifier", "train", dataset, *small)
+    assert refused.returncode == 1
+    # Good clips are in three videos: whatever the rule, that is no evidence.
+    last = refused.stderr.splitlines()[-1]
+    assert re.fullmatch(
+        r"error: no rule reaches the target of precision 0\.9 on held-out labels: the surest has 0\.\d{3}, "
+        r"0\.\d{3} at least, and keeps \d+ labelled clips of [56] videos; label more clips, or ask for less",
+        last,
+    ), last
+    trained = genieset("classifier", "train", dataset, *small, "--keep-share", "0.5", "--json")
     assert trained.returncode == 0, trained.stderr
     told = json.loads(trained.stdout)
     assert told["folder"] == f"{dataset}/classifiers/{told['id']}"

@@ -13,7 +13,15 @@ from sklearn.metrics import roc_auc_score
 from filters.base import ClipFrames
 from filters.classifier import calibrate
 from filters.classifier.compare import shuffle_labels
-from filters.classifier.decide import rule_for_precision, rule_for_share
+from filters.classifier.decide import (
+    MIN_KEPT_CLIPS,
+    MIN_KEPT_VIDEOS,
+    candidates,
+    decide_by_others,
+    rule_for_precision,
+    rule_for_share,
+    surest,
+)
 from filters.classifier.folds import make_folds
 from filters.classifier.look import Look, to_rgb
 from filters.classifier.measures import (
@@ -104,11 +112,9 @@ def test_scores_stay_in_their_range(logits: list[float], temperature: float) -> 
     assert 0 <= calibrate.confidence(table, temperature)[0] <= 1
 
 
-@pytest.mark.parametrize("target", [0.7, 0.9, 0.95])
-@pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_a_rule_meets_its_target_where_it_was_chosen_and_about_so_elsewhere(
-    target: float, strength: float
-) -> None:
+@pytest.mark.parametrize("target", [0.7, 0.8, 0.9])
+@pytest.mark.parametrize("strength", [1.0, 2.0])
+def test_a_rule_meets_its_target_where_it_was_chosen_and_elsewhere(target: float, strength: float) -> None:
     chosen_on, fresh = told_of(1, strength=strength), told_of(2, videos=400, strength=strength)
     rule = rule_for_precision(chosen_on, target)
     assert rule
@@ -117,7 +123,7 @@ def test_a_rule_meets_its_target_where_it_was_chosen_and_about_so_elsewhere(
     assert found is not None
     assert elsewhere is not None
     assert found >= target - 1e-4
-    assert elsewhere >= target - 0.07
+    assert elsewhere >= target
     assert rule.sql.startswith(f"quality >= {rule.quality:g} AND quality_confidence >= ")
 
 
@@ -125,7 +131,7 @@ def test_a_rule_s_text_decides_as_the_rule() -> None:
     import duckdb
     import pyarrow as pa
 
-    told = told_of(3, strength=0.7)
+    told = told_of(3, strength=1.5)
     rule = rule_for_precision(told, 0.9)
     assert rule
     scores = pa.table({"quality": told.quality, "quality_confidence": told.confidence})  # noqa: F841  SQL names it
@@ -134,9 +140,11 @@ def test_a_rule_s_text_decides_as_the_rule() -> None:
 
 
 def test_a_threshold_lies_between_the_clips_it_parts() -> None:
-    labelled = [Labelled(clip_key("v", n), "v", 5.0 if n > 3 else 1.0) for n in range(8)]
-    quality = np.array([0.1, 0.2, 0.1, 0.3, 0.9, 0.9, 1.0, 1.0])
-    told = Predictions(labelled, quality, np.ones(8))
+    labelled = [
+        Labelled(clip_key(f"v{v}", n), f"v{v}", 5.0 if n > 3 else 1.0) for v in range(8) for n in range(8)
+    ]
+    quality = np.tile([0.1, 0.2, 0.1, 0.3, 0.9, 0.9, 1.0, 1.0], 8)
+    told = Predictions(labelled, quality, np.ones(64))
     rule = rule_for_precision(told, 0.9)
     assert rule
     assert (rule.quality, rule.confidence) == (0.6, 0.0)
@@ -148,6 +156,61 @@ def test_a_threshold_lies_between_the_clips_it_parts() -> None:
 def test_without_anything_to_tell_them_apart_there_is_no_rule() -> None:
     told = told_of(4, strength=0.0, good=0.3)
     assert rule_for_precision(Predictions(told.clips, np.full(400, 0.5), np.zeros(400)), 0.9) is None
+
+
+def test_of_predictions_that_know_nothing_no_rule_is_made() -> None:
+    """The best of many thresholds keeps a few good clips by chance; that is no evidence."""
+    best = [surest(told_of(seed, videos=20, strength=0.0)) for seed in range(100)]
+    lows = [0.0 if entry is None else entry.low for entry in best]
+    assert max(lows) < 0.7
+    assert sum(low >= 0.6 for low in lows) <= 5
+
+
+def test_a_candidate_has_evidence_of_clips_and_of_videos() -> None:
+    for entry in candidates(told_of(9, videos=12)):
+        assert entry.clips >= MIN_KEPT_CLIPS
+        assert entry.videos >= MIN_KEPT_VIDEOS
+        assert entry.low <= entry.precision
+    one_video = Predictions(
+        [Labelled(clip_key("v", n), "v", 5.0) for n in range(90)], np.ones(90), np.ones(90)
+    )
+    assert candidates(one_video) == []
+    assert surest(one_video) is None
+    best = surest(told_of(9))
+    assert best
+    assert rule_for_precision(told_of(9), best.low)
+    assert not rule_for_precision(told_of(9), best.low + 1e-9)
+
+
+def test_clips_that_are_alike_are_less_evidence() -> None:
+    """Nine in ten are good both times: of each video, or of each nine in ten videos all."""
+    apart, alike = (
+        Predictions(
+            [Labelled(clip_key(f"v{v}", n), f"v{v}", 5.0 if bad != 0 else 1.0) for v, n, bad in rows],
+            np.full(400, 0.8),
+            np.ones(400),
+        )
+        for rows in (
+            [(v, n, n) for v in range(40) for n in range(10)],
+            [(v, n, v % 10) for v in range(40) for n in range(10)],
+        )
+    )
+    assert rule_for_precision(apart, 0.86)
+    assert not rule_for_precision(alike, 0.86)
+
+
+def test_a_fold_is_decided_on_by_the_rule_of_the_others() -> None:
+    told = told_of(10)
+    folds = np.array([int(clip.video_id[1:]) % 4 for clip in told.clips])
+    found = decide_by_others(told, folds, lambda others: rule_for_precision(others, 0.8))
+    for fold in range(4):
+        rule = rule_for_precision(told.some(folds != fold), 0.8)
+        assert rule
+        assert np.array_equal(found.kept[folds == fold], rule.keeps(told)[folds == fold])
+    assert found.ruled.all()
+    nothing = decide_by_others(told, folds, lambda _: None)
+    assert not nothing.kept.any()
+    assert not nothing.ruled.any()
 
 
 @given(st.floats(0.05, 0.9), st.integers(0, 50))

@@ -26,7 +26,17 @@ from shards.errors import UserError
 from shards.index import decode_frames, read_clip, read_index
 from shards.store import Store
 
-RESNET = TrainSettings(frames=2, size_px=(40, 24), epochs=12, patience=6, folds=3, batch_clips=8, seed=1)
+# Of sixteen good clips no more than a precision of 0.83 is sure, of two folds' ten no more than 0.74.
+RESNET = TrainSettings(
+    frames=2,
+    size_px=(40, 24),
+    epochs=12,
+    patience=6,
+    folds=3,
+    batch_clips=8,
+    seed=1,
+    target_precision=0.6,
+)
 
 TINY = {
     "embed_dim": 32,
@@ -75,7 +85,7 @@ def test_it_learns_an_easy_difference_and_its_rule_meets_the_target(trained: Tra
     assert precision.value is not None
     assert precision.value >= 0.9
     assert card.rule is not None
-    assert card.rule.target == "precision 0.9"
+    assert card.rule.target == "precision 0.6"
     assert card.counts == {"1": 16, "2": 0, "3": 0, "4": 0, "5": 16}
     assert not set(card.train) & set(card.validation)
     assert {*card.train, *card.validation} == set(hash_videos([f"file-{n}" for n in range(8)]))
