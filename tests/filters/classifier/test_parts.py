@@ -31,6 +31,7 @@ from filters.classifier.measures import (
     precision,
     recall,
     reliability,
+    share,
 )
 from filters.labels import Labelled
 from shards.keys import clip_key
@@ -215,11 +216,11 @@ def test_a_fold_is_decided_on_by_the_rule_of_the_others() -> None:
 
 @given(st.floats(0.05, 0.9), st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
-def test_a_rule_for_a_share_keeps_no_more(share: float, seed: int) -> None:
+def test_a_rule_for_a_share_keeps_no_more(target: float, seed: int) -> None:
     told = told_of(seed, videos=10, strength=1.0)
-    rule = rule_for_share(told, share)
+    rule = rule_for_share(told, target)
     assert rule
-    assert 0.8 * share - 0.02 <= rule.keeps(told).mean() <= share
+    assert 0.8 * target - 0.02 <= rule.keeps(told).mean() <= target
 
 
 def test_intervals_hold_the_truth_and_are_wider_than_clips_alone_would_have_it() -> None:
@@ -231,6 +232,26 @@ def test_intervals_hold_the_truth_and_are_wider_than_clips_alone_would_have_it()
         assert found.low <= found.value <= found.high
     assert few.high - few.low > many.high - many.low  # type: ignore[operator]
     assert few.low <= many.value <= few.high  # type: ignore[operator]
+
+
+def test_what_is_of_few_videos_has_no_interval_and_what_is_never_otherwise_has_a_wide_one() -> None:
+    told = told_of(5, videos=20)
+    one = told.videos == "v3"
+    found = share(told.good, one, told.videos)
+    assert found.value == pytest.approx(told.good[one].mean(), abs=1e-4)
+    assert (found.low, found.high) == (None, None)
+    every, none = np.ones(len(one), bool), np.zeros(len(one), bool)
+    for hit, value, low, high in ((every, 1.0, 0.8389, 1.0), (none, 0.0, 0.0, 0.1611)):
+        found = share(hit, every, told.videos)
+        assert (found.value, found.low, found.high) == (value, low, high)
+    # Of twenty videos, but all that is bad is in one.
+    narrow = Predictions(
+        [clip if clip.video_id == "v3" else Labelled(clip.key, clip.video_id, 5.0) for clip in told.clips],
+        told.quality,
+        told.confidence,
+    )
+    assert area_under_roc(narrow).value is not None
+    assert area_under_roc(narrow).low is None
 
 
 def test_the_area_of_a_draw_is_scikit_learn_s() -> None:

@@ -81,7 +81,7 @@ def test_it_learns_an_easy_difference_and_its_rule_meets_the_target(trained: Tra
     assert auc.value is not None
     assert auc.value > 0.95
     assert auc.low is not None
-    assert auc.low > 0.8
+    assert auc.low > 0.6
     assert precision.value is not None
     assert precision.value >= 0.9
     assert card.rule is not None
@@ -194,6 +194,7 @@ def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_vi
     assert found.by_label["4"].share.value is not None
     assert found.by_source.keys() == {"files"}
     assert found.by_video.keys() == small.packs.keys() - {"file-0"}
+    assert {group.share.low for group in found.by_video.values()} == {None}
     assert found.recall is not None
 
 
