@@ -18,6 +18,8 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     from filters.classifier.clips import Clips
     from filters.classifier.settings import TrainSettings
+    from filters.classifier.train import Progress
+    from filters.labels import LabelFile
     from pipeline.ledger import Books
     from shards.store import Store
 
@@ -70,7 +72,6 @@ def train(
     """Learn from labels which clips are good; the classifier is kept with a card that says how well."""
     from filters.classifier.artifact import save_classifier
     from filters.classifier.train import train as train_classifier
-    from filters.labels import read_labels
     from shards.store import Store
 
     if target_precision is not None and keep_share is not None:
@@ -90,8 +91,9 @@ def train(
         device=device,
     )
     store = Store(dataset)
+    clips, books = _clips(store)
     with screen.progress() as progress:
-        trained = train_classifier(_clips(store)[0], read_labels(labels), settings, progress)
+        trained = train_classifier(clips, _labels(labels, books, progress), settings, progress)
     place = Store(out or f"{store.everywhere}/classifiers")
     classifier_id, card = save_classifier(place, trained.card, trained.weights), trained.card
     if as_json:
@@ -132,7 +134,6 @@ def evaluate(
     from filters.classifier.artifact import load_classifier
     from filters.classifier.backbones import check_device, on_threads
     from filters.classifier.evaluate import evaluate as run
-    from filters.labels import read_labels
     from pipeline.classifier import find_classifier
     from shards.store import Store
 
@@ -145,7 +146,7 @@ def evaluate(
     with screen.progress() as progress, on_threads(1):
         found = run(
             clips,
-            read_labels(labels),
+            _labels(labels, books, progress),
             loaded,
             sources,
             lambda done, total: progress.step("look", done, total, "clips"),
@@ -193,7 +194,6 @@ def compare(
 ) -> None:
     """Cross-validate the backbones on the same folds, and a baseline that knows the other scores alone."""
     from filters.classifier.compare import compare as run
-    from filters.labels import read_labels
     from shards.store import Store
 
     names = backbones or ["resnet18", *(["open_clip"] if weights else [])]
@@ -213,10 +213,10 @@ def compare(
         for name in names
     ]
     store = Store(dataset)
+    clips, books = _clips(store)
     with screen.progress() as progress:
-        found = run(
-            _clips(store)[0], read_labels(labels), contenders, _scores(store), progress, shuffled=shuffled
-        )
+        told = _labels(labels, books, progress)
+        found = run(clips, told, contenders, _scores(store), progress, shuffled=shuffled)
     if as_json:
         screen.print_json(figures.as_json(asdict(found)))
     else:
@@ -278,6 +278,23 @@ def _clips(store: Store) -> tuple[Clips, Books]:
 
     books = books_of(read_config(store), store)
     return Clips(store, {entry.video_id: entry.pack for entry in books.ingested()}), books
+
+
+def _labels(path: Path, books: Books, progress: Progress) -> LabelFile:
+    """The labels in a file, without those of videos that have no clips now; a note says how many."""
+    from filters.labels import read_labels, set_lost_aside
+    from pipeline.outcomes import INGESTED
+
+    states = dict(zip(*(books.rows[name].to_pylist() for name in ("video_id", "state")), strict=True))
+    kept, aside = set_lost_aside(
+        read_labels(path), lambda video_id: states.get(video_id, INGESTED) != INGESTED
+    )
+    if aside.labels:
+        progress.note(
+            f"{path}: set aside {aside.labels} labels of {aside.videos} videos whose clips are no longer in "
+            "the dataset"
+        )
+    return kept
 
 
 def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from commands.classifying import _labels
 from filters.classifier.decide import Rule
 from pipeline.build import build, curate
 from pipeline.classifier import resolve_rules
 from pipeline.config import BuildConfig, load_config
 from pipeline.engine.child import OneChild
+from pipeline.ledger import Books
 from pipeline.status import read_status
 from shards.errors import SettingError, UserError
 from shards.store import Store
@@ -84,6 +87,23 @@ def test_another_classifier_measures_from_packs_and_decides_anew(
     decided = curate(load_config(config, [f"classifier={tmp_path / 'models' / other}"]))
     assert decided.clips["decision"].to_pylist() == ["dropped:quality"] * 2
     assert read_status(Store(plain.dataset)).balanced
+
+
+def test_labels_of_a_video_that_opted_out_are_set_aside_with_a_note(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Noting(Quiet):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    path = tmp_path / "labels.jsonl"
+    usual = {"label": 5, "labeller": "me", "at": "2026-05-06"}
+    path.write_text("\n".join(json.dumps({"video_id": name} | usual) for name in ("a", "b", "c")))
+    books = Books(pa.table({"video_id": ["a", "b"], "state": ["ingested", "opted_out"]}))
+    kept = _labels(path, books, Noting())
+    # Nobody has heard of c, which is told where its clips are asked for.
+    assert [row.video_id for row in kept.rows] == ["a", "c"]
+    assert notes == [f"{path}: set aside 1 labels of 1 videos whose clips are no longer in the dataset"]
 
 
 def settings_with(tmp_path: Path, **keys: Any) -> BuildConfig:
