@@ -228,6 +228,7 @@ def apply(
     classifier: Place,
     jobs: Jobs = 1,
     ray_address: RayAddress = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure the quality of every clip of a dataset."""
@@ -240,13 +241,14 @@ def apply(
     from pipeline.measure import measure_missing
     from shards.store import Store
 
+    _check_place(device, jobs, ray_address)
     store = Store(dataset)
     location = find_classifier(store, classifier)
     card = read_card(location)
     ingested = books_of(read_config(store), store).ingested()
     scorer = f"{QUALITY}@{location}"
     with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
-        packs = measure_missing(store, ingested, (scorer,), engine, progress)
+        packs = measure_missing(store, ingested, (scorer,), engine, progress, device)
     clips = sum(entry.clips for entry in ingested)
     if as_json:
         screen.print_json(
@@ -256,6 +258,16 @@ def apply(
         screen.say(
             f"{clips} clips have a quality in {scorer_folder(scorer)}; {packs} packs were measured now"
         )
+
+
+def _check_place(device: str, jobs: int, ray_address: str | None) -> None:
+    """Whether there is such a device where the work will be done."""
+    from filters.classifier.backbones import check_device
+
+    if (jobs > 1 or ray_address is not None) and device not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: Ray gives each job a GPU of its own; give cpu or cuda")
+    if ray_address is None:
+        check_device(device)
 
 
 def _settings(**given: Any) -> TrainSettings:

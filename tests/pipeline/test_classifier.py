@@ -19,8 +19,10 @@ from filters.classifier.decide import Rule
 from pipeline.build import build, curate
 from pipeline.classifier import resolve_rules
 from pipeline.config import BuildConfig, load_config
+from pipeline.engine import Done
 from pipeline.engine.child import OneChild
-from pipeline.ledger import Books
+from pipeline.ledger import Books, Ingested
+from pipeline.measure import measure_missing
 from pipeline.status import read_status
 from shards.errors import SettingError, UserError
 from shards.store import Store
@@ -82,6 +84,13 @@ def test_another_classifier_measures_from_packs_and_decides_anew(
     applied = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other))
     assert applied.returncode == 0, applied.stderr
     assert applied.stdout == f"2 clips have a quality in scores/quality-{other}; 1 packs were measured now\n"
+    # On Ray it is the same work, so the same bytes.
+    (scores,) = (Path(plain.dataset) / "scores" / f"quality-{other}").iterdir()
+    before = scores.read_bytes()
+    scores.unlink()
+    on_ray = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other), "--jobs", "2")
+    assert on_ray.returncode == 0, on_ray.stderr
+    assert scores.read_bytes() == before
     again = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other), "--json")
     assert json.loads(again.stdout)["packs_measured"] == 0
     decided = curate(load_config(config, [f"classifier={tmp_path / 'models' / other}"]))
@@ -104,6 +113,36 @@ def test_labels_of_a_video_that_opted_out_are_set_aside_with_a_note(tmp_path: Pa
     # Nobody has heard of c, which is told where its clips are asked for.
     assert [row.video_id for row in kept.rows] == ["a", "c"]
     assert notes == [f"{path}: set aside 1 labels of 1 videos whose clips are no longer in the dataset"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "cuda:7"), "--device cuda:7: is not on this machine"),
+        (("--device", "cuda:1", "--jobs", "2"), "--device cuda:1: Ray gives each job a GPU of its own"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_before_any_work(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    found = genieset("classifier", "apply", str(tmp_path), "0123456789ab", *options)
+    assert found.returncode == 2
+    assert message in found.stderr
+
+
+def test_measuring_on_cuda_asks_the_engine_for_a_gpu(tmp_path: Path) -> None:
+    sides = []
+
+    class Asked:
+        def run(self, function: Any, units: Any, first: Any, *, alone: bool = False) -> Any:
+            for unit in units:
+                sides.append(first(unit).side)
+                yield unit, Done(0)
+
+    ingested = [Ingested("v", "packs/v-0-0.tar", 3)]
+    for device in ("cpu", "cuda"):
+        measure_missing(Store(tmp_path), ingested, ("motion",), Asked(), Quiet(), device)
+    assert sides == ["cpu", "gpu"]
 
 
 def settings_with(tmp_path: Path, **keys: Any) -> BuildConfig:
