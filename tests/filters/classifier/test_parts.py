@@ -97,6 +97,20 @@ def test_calibration_finds_the_temperature_that_made_the_logits() -> None:
     assert calibrate.fit_temperature(logits * 3, good) == pytest.approx(3, rel=0.1)
 
 
+@pytest.mark.parametrize("size", [1.0, 100.0, 1e5, 1e300])
+def test_calibration_ends_at_its_bounds_however_large_the_logits(size: float) -> None:
+    good = np.arange(20) % 2 == 0
+    parted = np.where(good, size, -size)
+    assert calibrate.fit_temperature(parted, good) == pytest.approx(0.25)
+    assert calibrate.fit_temperature(-parted, good) == pytest.approx(20)
+
+
+def test_a_seed_may_be_of_any_size() -> None:
+    labelled = told_of(0, videos=6).clips
+    folds = [make_folds(labelled, 3, seed, "L") for seed in (2**32, 2**70, 2**70)]
+    assert np.array_equal(folds[1], folds[2])
+
+
 def test_confidence_falls_when_frames_are_undecided_and_when_they_disagree() -> None:
     sure = np.array([[4.0, 4.0, 4.0, 4.0]])
     split = np.array([[12.0, 12.0, -4.0, -4.0]])
