@@ -38,7 +38,7 @@ RESNET = TrainSettings(
     target_precision=0.6,
 )
 
-TINY = {
+TINY: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 1, "layers": 1},
@@ -55,8 +55,12 @@ class Quiet:
 @pytest.fixture
 def tiny(tmp_path: Path) -> TrainSettings:
     """A tiny model of open_clip with random weights, from local files."""
+    return tiny_model(tmp_path, TINY)
+
+
+def tiny_model(tmp_path: Path, config_json: dict[str, Any]) -> TrainSettings:
     config = tmp_path / "tiny-clip.json"
-    config.write_text(json.dumps(TINY))
+    config.write_text(json.dumps(config_json))
     open_clip.add_model_config(config)
     torch.manual_seed(0)
     save_file(open_clip.create_model("tiny-clip").state_dict(), tmp_path / "tiny.safetensors")
@@ -167,6 +171,19 @@ def test_a_probe_on_open_clip_is_trained_and_needs_its_files_no_more(
     assert found.auc.value is not None
     assert found.auc.value > 0.8
     assert (trained.card.look.width_px, trained.card.look.height_px) == (32, 32)
+
+
+def test_a_tower_that_tells_of_parts_of_a_picture_too_is_a_backbone(
+    small: Any, labels: Path, tmp_path: Path
+) -> None:
+    settings = tiny_model(tmp_path, TINY | {"vision_cfg": TINY["vision_cfg"] | {"output_tokens": True}})
+    trained = train(small.clips, read_labels(labels), settings, Quiet())
+    location = str(tmp_path / save_classifier(Store(tmp_path), trained.card, trained.weights))
+    found = evaluate(
+        small.clips, read_labels(labels), load_classifier(location), {}, lambda *_: None, with_trained=True
+    )
+    assert found.auc.value is not None
+    assert found.auc.value > 0.8
 
 
 def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_video(
