@@ -62,14 +62,42 @@ def _row(group: Group) -> list[str]:
 
 def print_comparison(found: Comparison) -> None:
     """The tables of `genieset classifier compare`, and what they come to."""
-    title = f"AUC over {found.folds} folds" + (", labels shuffled among the videos" if found.shuffled else "")
-    screen.print_rows(title, {name: figure(value) for name, value in found.auc.items()})
+    title = f"over {found.folds} folds" + (", labels shuffled among the videos" if found.shuffled else "")
+    rows = {
+        name: [figure(area), figure(found.precision[name]), figure(found.recall[name])]
+        for name, area in found.auc.items()
+    }
+    screen.print_columns(title, ("AUC", "precision of its rule", "recall"), rows)
+    if found.differences:
+        screen.print_rows(
+            "difference of AUC", {f"{a} - {b}": figure(value) for (a, b), value in found.differences.items()}
+        )
+    said = "there was nothing to learn" if found.shuffled else verdict(found)
+    screen.say(f"{found.clips} clips of {found.videos} videos: {said}")
+
+
+def verdict(found: Comparison) -> str:
+    """Who is best, if the differences show it: an interval that holds 0 shows none."""
     best = max(found.auc, key=lambda name: found.auc[name].value or 0.0)
-    screen.say(
-        f"{found.clips} clips of {found.videos} videos: {best} tells good from bad best"
-        if not found.shuffled
-        else f"{found.clips} clips of {found.videos} videos: there was nothing to learn"
-    )
+    alike = [
+        name if other == best else other
+        for (name, other), value in found.differences.items()
+        if best in (name, other) and (value.low is None or value.high is None or value.low <= 0 <= value.high)
+    ]
+    if alike:
+        return f"no difference shown between {best} and {', '.join(alike)}"
+    return f"{best} tells good from bad best" if found.differences else f"{best} stands alone"
+
+
+def comparison_json(found: Comparison) -> Any:
+    """A comparison as JSON; a pair is named by both."""
+    from dataclasses import asdict
+
+    told = {
+        f"{name} - {other}": value.model_dump(mode="json")
+        for (name, other), value in found.differences.items()
+    }
+    return as_json(asdict(found) | {"differences": told})
 
 
 def figure(measured: Measured) -> str:

@@ -216,9 +216,9 @@ def compare(
     clips, books = _clips(store)
     with screen.progress() as progress:
         told = _labels(labels, books, progress)
-        found = run(clips, told, contenders, _scores(store), progress, shuffled=shuffled)
+        found = run(clips, told, contenders, _scores(store, progress), progress, shuffled=shuffled)
     if as_json:
-        screen.print_json(figures.as_json(asdict(found)))
+        screen.print_json(figures.comparison_json(found))
     else:
         figures.print_comparison(found)
 
@@ -309,10 +309,15 @@ def _labels(path: Path, books: Books, progress: Progress) -> LabelFile:
     return kept
 
 
-def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:
-    """What the cheap scorers have measured: clip -> score -> value."""
+def _scores(store: Store, progress: Progress) -> Mapping[str, Mapping[str, float]]:
+    """What the cheap scorers have measured, clip -> score -> value; nothing, and a note, if none has."""
+    from filters.base import score_names, wide_scorers
     from pipeline.build import books_of, read_config
     from pipeline.measure import read_scores
 
     config = read_config(store)
-    return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], config.scorers)
+    cheap = [name for name in config.scorers if score_names(name) and not wide_scorers((name,))]
+    if not cheap:
+        progress.note("no scorer of this dataset measures what a baseline could learn from; it is left out")
+        return {}
+    return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], cheap)

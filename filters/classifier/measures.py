@@ -101,6 +101,18 @@ def area_under_roc(told: Predictions, seed: int = 0) -> Measured:
     return found.model_copy(update={"value": value})
 
 
+def difference_of_areas(told: Predictions, other: Predictions, seed: int = 0) -> Measured:
+    """By how much the area of `told` is larger than that of `other`, of the same clips.
+
+    Both are of the same draws of videos, so what makes a video hard for both is not taken for a difference.
+    """
+    good, bad = told.decided & told.good, told.decided & ~told.good
+    one, two = (_area_of_draw(each.quality, good, bad) for each in (told, other))
+    return by_video(
+        lambda weights: one(weights) - two(weights), told.videos, (good, bad), seed, is_share=False
+    )
+
+
 def precision(told: Predictions, kept: Mask, seed: int = 0) -> Measured:
     """Of the kept clips that are labelled good or bad, the share of good ones."""
     return share(told.good, told.decided & kept, told.videos, seed)
@@ -139,13 +151,19 @@ def share(hit: Mask, of: Mask, videos: npt.NDArray[np.str_], seed: int = 0) -> M
 
 
 def by_video(
-    statistic: Callable[[Floats], float], videos: npt.NDArray[np.str_], of: Sequence[Mask], seed: int = 0
+    statistic: Callable[[Floats], float],
+    videos: npt.NDArray[np.str_],
+    of: Sequence[Mask],
+    seed: int = 0,
+    *,
+    is_share: bool = True,
 ) -> Measured:
     """A statistic of weighted clips, with its interval over draws of videos.
 
     Args:
         statistic: of the weights of clips, `[clips]`; not a number where it is not defined.
         of: the clips that it hangs on, `[clips]` each; it is not defined without some of every mask.
+        is_share: whether it lies in 0 to 1; one that is 0 or 1 in every draw then has Wilson's interval.
     """
     value = statistic(np.ones(len(videos)))
     if np.isnan(value):
@@ -161,7 +179,7 @@ def by_video(
         drawn.append(statistic(times[place].astype(np.float64)))
     found = [figure for figure in drawn if not np.isnan(figure)]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if value in (0.0, 1.0) and low == high:
+    if is_share and value in (0.0, 1.0) and low == high:
         low, high = _wilson(int(value) * carrying, carrying)
     return Measured(value=_rounded(value), low=_rounded(low), high=_rounded(high))
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from commands.classifying import _labels
+from commands.classifying import _labels, _scores
 from filters.classifier.decide import Rule
 from pipeline.build import build, curate
 from pipeline.classifier import resolve_rules
@@ -113,6 +113,22 @@ def test_labels_of_a_video_that_opted_out_are_set_aside_with_a_note(tmp_path: Pa
     # Nobody has heard of c, which is told where its clips are asked for.
     assert [row.video_id for row in kept.rows] == ["a", "c"]
     assert notes == [f"{path}: set aside 1 labels of 1 videos whose clips are no longer in the dataset"]
+
+
+@pytest.mark.parametrize("scorers", [[], ["fingerprint"]])
+def test_a_dataset_without_cheap_scores_has_no_baseline(
+    moving: Path, write_config: WriteConfig, scorers: list[str]
+) -> None:
+    config = load_config(write_config([{"kind": "files", "path": str(moving)}], scorers=scorers))
+    build(config, OneChild(), Quiet())
+    notes: list[str] = []
+
+    class Noting(Quiet):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    assert _scores(Store(config.dataset), Noting()) == {}
+    assert notes == ["no scorer of this dataset measures what a baseline could learn from; it is left out"]
 
 
 @pytest.mark.parametrize(

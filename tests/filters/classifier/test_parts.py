@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from commands.classifier_figures import verdict
 from filters.base import ClipFrames
 from filters.classifier import calibrate
-from filters.classifier.compare import shuffle_labels
+from filters.classifier.compare import Comparison, shuffle_labels
 from filters.classifier.decide import (
     MIN_KEPT_CLIPS,
     MIN_KEPT_VIDEOS,
@@ -25,9 +26,11 @@ from filters.classifier.decide import (
 from filters.classifier.folds import make_folds
 from filters.classifier.look import Look, to_rgb
 from filters.classifier.measures import (
+    Measured,
     Predictions,
     _area_of_draw,
     area_under_roc,
+    difference_of_areas,
     precision,
     recall,
     reliability,
@@ -266,6 +269,30 @@ def test_what_is_of_few_videos_has_no_interval_and_what_is_never_otherwise_has_a
     )
     assert area_under_roc(narrow).value is not None
     assert area_under_roc(narrow).low is None
+
+
+def test_a_difference_is_of_the_same_videos_and_shown_only_where_its_interval_leaves_0_out() -> None:
+    told = told_of(5, videos=30)
+    rng = np.random.default_rng(0)
+    same = Predictions(told.clips, np.clip(told.quality + rng.normal(0, 0.01, 300), 0, 1), told.confidence)
+    poor = Predictions(told.clips, rng.random(300), told.confidence)
+    little, much = difference_of_areas(told, same), difference_of_areas(told, poor)
+    assert little.low is not None
+    assert little.high is not None
+    assert little.low <= 0 <= little.high
+    assert little.high - little.low < 0.02
+    assert much.low is not None
+    assert much.low > 0
+    none = difference_of_areas(told, told)
+    assert (none.value, none.low, none.high) == (0.0, 0.0, 0.0)
+
+    def compared(difference: Measured) -> Comparison:
+        auc = {"scores": area_under_roc(told), "resnet18": area_under_roc(poor)}
+        return Comparison(auc, {("resnet18", "scores"): difference}, {}, {}, 300, 30, 3, shuffled=False)
+
+    assert verdict(compared(little)) == "no difference shown between scores and resnet18"
+    assert verdict(compared(none)) == "no difference shown between scores and resnet18"
+    assert verdict(compared(much)) == "scores tells good from bad best"
 
 
 def test_the_area_of_a_draw_is_scikit_learn_s() -> None:
