@@ -15,6 +15,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _DECIMALS = 6
 _LIBRARIES = ("genieset", "torch", "torchvision", "open_clip_torch", "scikit-learn", "numpy")
 
-# Places and devices; who trains elsewhere makes the same classifier.
+# Where files lie is of no account; what was in them is the card's `start` and `shape`.
 _NOT_TOLD = {"init", "model", "weights", "device"}
 
 
@@ -136,6 +137,8 @@ def _train(
         train=_videos(labelled, lesson.train),
         validation=_videos(labelled, lesson.validation),
         folds=count,
+        start=started_with(settings),
+        device=settings.device.partition(":")[0],
         settings=settings.model_dump(mode="json", exclude=_NOT_TOLD),
         libraries={"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
     )
@@ -173,6 +176,18 @@ def cross_validate(
         calibrate.nll(scaled[decided], good[decided]),
         calibrate.nll(raw[decided], good[decided]),
     )
+
+
+def started_with(settings: TrainSettings) -> str:
+    """What a card says of the weights that a training begins with."""
+    given = settings.init if settings.backbone == "resnet18" else settings.weights
+    if given is None:
+        return "random"
+    path = Path(given)
+    if not path.is_file():
+        return str(given)
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def choose_rule(told: Predictions, settings: TrainSettings) -> Rule | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from filters.classifier.compare import compare
 from filters.classifier.evaluate import evaluate
 from filters.classifier.folds import hash_videos
 from filters.classifier.settings import TrainSettings
-from filters.classifier.train import Trained, train
+from filters.classifier.train import Trained, started_with, train
 from filters.labels import read_labels
 from shards.errors import UserError
 from shards.index import decode_frames, read_clip, read_index
@@ -135,6 +136,13 @@ def test_shuffled_labels_teach_nothing_and_the_scores_are_a_baseline(
     found = compare(small.clips, read_labels(labels), [tiny], told, Quiet())
     assert found.auc.keys() == {"scores", "open_clip"}
     assert found.auc["scores"].value == 1.0
+    (difference,) = found.differences.values()
+    assert found.differences.keys() == {("open_clip", "scores")}
+    assert difference.value == pytest.approx((found.auc["open_clip"].value or 0) - 1, abs=1e-4)
+    assert found.precision.keys() == found.recall.keys() == found.auc.keys()
+    alone = compare(small.clips, read_labels(labels), [tiny], {}, Quiet())
+    assert (alone.auc.keys(), alone.differences, alone.clips) == ({"open_clip"}, {}, 32)
+    assert alone.auc["open_clip"] == found.auc["open_clip"]
     # Of many shuffles the mean: of one alone, eight videos say little.
     areas = [
         compare(
@@ -224,11 +232,25 @@ def test_a_start_is_read_from_a_local_file_and_another_model_s_is_refused(
     path = tmp_path / "resnet18.pth"
     torch.save(torchvision.models.resnet18().state_dict(), path)
     settings = RESNET.model_copy(update={"init": path, "epochs": 1})
-    assert train(small.clips, read_labels(labels), settings, Quiet()).card.id != trained.card.id
+    found = train(small.clips, read_labels(labels), settings, Quiet()).card
+    assert found.id != trained.card.id
+    assert found.start == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert (trained.card.start, trained.card.device) == ("random", "cpu")
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     settings = RESNET.model_copy(update={"init": tmp_path / "other.safetensors"})
     with pytest.raises(UserError, match=r"--init .*other.safetensors: is not a state dict of torchvision's"):
         train(small.clips, read_labels(labels), settings, Quiet())
+
+
+def test_a_card_says_what_the_weights_were_that_it_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"w")
+    told = f"sha256:{hashlib.sha256(b'w').hexdigest()}"
+    probe = RESNET.model_copy(update={"backbone": "open_clip"})
+    assert started_with(RESNET) == "random"
+    assert started_with(RESNET.model_copy(update={"init": path})) == told
+    assert started_with(probe.model_copy(update={"weights": str(path), "init": path})) == told
+    assert started_with(probe.model_copy(update={"weights": "laion2b_s34b_b79k"})) == "laion2b_s34b_b79k"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +289,7 @@ def test_a_file_that_is_no_weights_is_told(tmp_path: Path, small: Any, labels: P
         (lambda folder: (folder / "card.json").write_text("{}"), "card.json is damaged or no classifier's"),
         (lambda folder: (folder / "card.json").write_bytes(b"\xff\x00"), "card.json is damaged or no"),
         (lambda folder: change(folder, temperature=2.0), "card.json is not the one it was saved with"),
-        (lambda folder: change(folder, version=99), "is of version 99, this Genieset reads 1"),
+        (lambda folder: change(folder, version=99), "is of version 99, this Genieset reads 2"),
     ],
 )
 def test_a_damaged_classifier_is_one_line(
@@ -284,8 +306,6 @@ def test_a_damaged_classifier_is_one_line(
 def test_weights_of_another_model_do_not_fit(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / save_classifier(Store(tmp_path), trained.card, trained.weights)
     tensors = load_file(folder / "model.safetensors") | {"fc.weight": torch.zeros(2, 512)}
-    import hashlib
-
     from safetensors.torch import save
 
     from filters.classifier.artifact import Card
