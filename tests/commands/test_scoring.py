@@ -22,4 +22,7 @@ def test_every_scorer_is_listed_with_the_columns_that_rules_may_name() -> None:
     table = scorers().splitlines()
     for name in scorer_names():
         for score in score_names(name):
-            assert any(line.strip().startswith(f"{name} ") and f" {score} " in line for line in table), (name, score)
+            assert any(line.strip().startswith(f"{name} ") and f" {score} " in line for line in table), (
+                name,
+                score,
+            )
