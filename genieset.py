@@ -85,7 +85,7 @@ def main() -> None:
     except SystemExit as end:
         # Typer turns Ctrl-C into an exit without a word.
         if end.code in (_INTERRUPTED, _ENDED):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            print("interrupted; what is done is kept, the same command does the rest", file=sys.stderr)
         raise
 
 

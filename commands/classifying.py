@@ -76,6 +76,10 @@ def train(
 
     if target_precision is not None and keep_share is not None:
         raise UserError("--target-precision and --keep-share: are two rules; give one of them")
+    if backbone == "resnet18" and weights is not None:
+        raise UserError("--weights: is of open_clip; give --backbone open_clip, or --init FILE for resnet18")
+    if backbone == "open_clip" and init is not None:
+        raise UserError("--init: is of resnet18; give --weights TAG or FILE for open_clip")
     settings = _settings(
         backbone=backbone,
         frames=frames,

@@ -147,9 +147,9 @@ def label_clips(file: LabelFile, keys_of: Callable[[str], Collection[str]]) -> t
         keys_of: the clips of a video; none for a video that is not there.
 
     Raises:
-        UserError: a row names a clip or a video that is not there.
+        UserError: a row names a clip or a video that is not there, or two rows contradict each other.
     """
-    words: dict[str, dict[str, tuple[bool, datetime, int]]] = {}
+    words: dict[str, dict[str, tuple[bool, datetime, int, str]]] = {}
     for row in file.rows:
         keys = keys_of(row.video_id)
         if not keys:
@@ -163,11 +163,17 @@ def label_clips(file: LabelFile, keys_of: Callable[[str], Collection[str]]) -> t
                 f"has {len(keys)}, the first is {min(keys)}"
             )
         for key in keys if row.key is None else (row.key,):
-            word = (row.key is not None, row.at, row.label)
+            word = (row.key is not None, row.at, row.label, row.place)
             said = words.setdefault(key, {})
-            said[row.labeller] = max(said.get(row.labeller, word), word)
+            other = said.setdefault(row.labeller, word)
+            if other[:2] == word[:2] and other[2] != word[2]:
+                raise UserError(
+                    f"{file.path}: {other[3]} and {row.place}: {row.labeller} says {other[2]} and "
+                    f"{row.label} of the same at the same time; leave one out"
+                )
+            said[row.labeller] = max(other, word)
     return tuple(
-        Labelled(key, parse_key(key)[0], float(median(label for *_, label in said.values())))
+        Labelled(key, parse_key(key)[0], float(median(label for _, _, label, _ in said.values())))
         for key, said in sorted(words.items())
     )
 
@@ -179,11 +185,13 @@ def check_enough(labelled: Sequence[Labelled], where: str) -> None:
         UserError: only one of the classes is there, or one has fewer than `MIN_CLIPS` clips.
     """
     counts = {name: sum(clip.good is good for clip in labelled) for name, good in _CLASSES.items()}
+    aside = sum(clip.good is None for clip in labelled)
     for name, count in counts.items():
         if not count:
             raise UserError(
                 f"{where}: no clip is labelled {name}; a classifier learns from both, "
                 f"{MIN_CLIPS} clips of each at least"
+                + (f" ({aside} clips with a median of neither are set aside)" if aside else "")
             )
     for name, count in counts.items():
         if count < MIN_CLIPS:

@@ -26,7 +26,7 @@ from pipeline.sources.base import Source
 from shards.codec import CLIP_FPS, CLIP_FRAMES, encode_clip
 from shards.commits import Commit, create_commit, pack_name
 from shards.errors import UserError
-from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index
+from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index, telling_damage
 from shards.keys import clip_key
 from shards.records import Clip, Placed, Video
 from shards.store import Store
@@ -151,14 +151,14 @@ def measure_pack(unit: MeasureUnit) -> int:
     """Measure the clips of a pack that was cut earlier; returns their number.
 
     Raises:
-        UserError: a scorer looks at wide frames, and none are kept beside the pack; or the device is not
-            there.
+        UserError: a scorer looks at wide frames, and none are kept beside the pack; the pack is lost or
+            damaged; or the device is not there.
     """
     store = Store(unit.store)
     scorers = load_scorers(unit.scorers, unit.device)
     scores: Scores = {name: [] for name in unit.scorers}
-    placed_clips = read_index(store, unit.pack)
-    with _wide_frames(store, unit) as wide:
+    with telling_damage(store, unit.pack), _wide_frames(store, unit) as wide:
+        placed_clips = read_index(store, unit.pack)
         for first in range(0, len(placed_clips), unit.batch):
             several = placed_clips[first : first + unit.batch]
             seen = [_seen(store, unit.pack, placed, wide) for placed in several]

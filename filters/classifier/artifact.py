@@ -32,6 +32,7 @@ CLASSIFIER_VERSION = 2
 
 _WEIGHTS, _CARD = "model.safetensors", "card.json"
 _ID_CHARS = 12
+_ID_BEGIN = "c"  # so that none is a number to YAML
 _ID = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}")
 
 
@@ -84,7 +85,7 @@ class Card(Block):
     def id(self) -> str:
         """Names the classifier."""
         body = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(body.encode()).hexdigest()[:_ID_CHARS]
+        return _ID_BEGIN + hashlib.sha256(body.encode()).hexdigest()[: _ID_CHARS - len(_ID_BEGIN)]
 
 
 @dataclass(frozen=True)

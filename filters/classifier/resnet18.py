@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.classifier.backbones import Backbone, Epoch, Lesson, Seen, batches, read_state
+from filters.classifier.calibrate import fit_temperature, nll
 from filters.classifier.look import Look, Pictures
 from filters.classifier.settings import TrainSettings
 from shards.errors import UserError
@@ -87,9 +88,9 @@ class ResNet18(Backbone):
                     optimizer.step()
                     averaged.update_parameters(model)
                 self._learn_statistics(averaged.module, seen, train)
-                told = torch.from_numpy(self.logits(averaged.module, seen[validation]).mean(axis=1))
-                weights = torch.from_numpy(_balance(good, validation))[validation]
-                found = float(loss_of(told.float(), targets[validation], weights))
+                told = self.logits(averaged.module, seen[validation]).mean(axis=1)
+                # It is calibrated in the end; long before it tells the classes apart best, it is too sure.
+                found = nll(told, good[validation], fit_temperature(told, good[validation]))
                 on_epoch(epoch, found)
                 if found < best_loss:
                     best, best_loss, since = copy.deepcopy(averaged.module.state_dict()), found, 0

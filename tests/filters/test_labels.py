@@ -93,6 +93,7 @@ def test_parquet_and_another_order_are_the_same_labels(tmp_path: Path) -> None:
         ([row(at="yesterday")], "line 1: at is 'yesterday'; give a time as 2026"),
         ([row(at="0001-01-01T00:00:00+10:00")], "line 1: at is '0001-01-01T00:00:00.10:00'; give a time"),
         ([row(), "[" * 100_000], "line 2: is not JSON"),
+        ([row(label=1), row()], "line 1 and line 2: ann says 1 and 5 of the same at the same time"),
         ([], "holds no label; `genieset label DATASET` makes some"),
         (
             [row(key=clip_key("v", 7))],

@@ -93,9 +93,35 @@ def test_another_classifier_measures_from_packs_and_decides_anew(
     assert scores.read_bytes() == before
     again = genieset("classifier", "apply", plain.dataset, str(tmp_path / "models" / other), "--json")
     assert json.loads(again.stdout)["packs_measured"] == 0
+    assert other.startswith("c"), "an id of digits alone would be a number to YAML"
     decided = curate(load_config(config, [f"classifier={tmp_path / 'models' / other}"]))
     assert decided.clips["decision"].to_pylist() == ["dropped:quality"] * 2
     assert read_status(Store(plain.dataset)).balanced
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda pack: pack.unlink(), "is missing, or its index is"),
+        (lambda pack: pack.write_bytes(pack.read_bytes().replace(b"mdat", b"mdaX")), r"is damaged \(.*crc32"),
+    ],
+)
+def test_a_pack_that_is_lost_or_damaged_is_one_line(
+    harm: Callable[[Path], object], said: str, config: Path, tmp_path: Path, untrained: Untrained
+) -> None:
+    plain = load_config(config, ["curate.rules={}"])
+    build(plain, OneChild(), Quiet())
+    (pack,) = (Path(plain.dataset) / "packs").glob("*.tar")
+    harm(pack)
+    chosen = untrained(Path(plain.dataset) / "classifiers", NONE)
+    with pytest.raises(UserError, match=f"^{pack}: {said}.*; bring it back from a copy"):
+        measure_missing(
+            Store(plain.dataset),
+            [Ingested("v", f"packs/{pack.name}", 2)],
+            (f"quality@{plain.dataset}/classifiers/{chosen}",),
+            OneChild(),
+            Quiet(),
+        )
 
 
 def test_labels_of_a_video_that_opted_out_are_set_aside_with_a_note(tmp_path: Path) -> None:
@@ -142,6 +168,24 @@ def test_a_device_that_is_not_there_is_told_before_any_work(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     found = genieset("classifier", "apply", str(tmp_path), "0123456789ab", *options)
+    assert found.returncode == 2
+    assert message in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--weights", "some.pt"), "--weights: is of open_clip; give --backbone open_clip"),
+        (("--backbone", "open_clip", "--init", "some.pt"), "--init: is of resnet18; give --weights"),
+    ],
+)
+def test_an_option_of_the_other_backbone_is_not_passed_over(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "labels.jsonl").touch()
+    found = genieset(
+        "classifier", "train", str(tmp_path), "--labels", str(tmp_path / "labels.jsonl"), *options
+    )
     assert found.returncode == 2
     assert message in found.stderr
 
