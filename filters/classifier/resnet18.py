@@ -59,14 +59,13 @@ class ResNet18(Backbone):
         """See `Backbone.fit`; the weights of the epoch with the least loss on validation are kept."""
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+        from torch.optim.swa_utils import AveragedModel
 
         good, train, validation = lesson.good, lesson.train, lesson.validation
         with torch.random.fork_rng():
             torch.manual_seed(self._settings.seed)
             model = self._begin().to(self._settings.device)
-            average = get_ema_multi_avg_fn(_AVERAGE_DECAY)  # type: ignore[no-untyped-call]
-            averaged = AveragedModel(model, multi_avg_fn=average)
+            averaged = AveragedModel(model, avg_fn=_average)
             optimizer = torch.optim.AdamW(
                 model.parameters(), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay
             )
@@ -163,6 +162,12 @@ def build(_: Mapping[str, Any]) -> nn.Module:
 
     model: nn.Module = torchvision.models.resnet18(num_classes=1)
     return model
+
+
+def _average(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """The moving average of a weight after a step; of the first few steps it forgets sooner."""
+    weight = 1 - min(_AVERAGE_DECAY, (1 + int(steps)) / (4 + int(steps)))
+    return average + (now - average) * weight
 
 
 def _balance(good: npt.NDArray[np.bool_], places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
