@@ -32,9 +32,10 @@ _PICTURES_AT_ONCE = 64
 _STATISTICS_PICTURES = 256
 
 # What may differ between two pictures of the same play: the side it goes to, a few pixels, the light, and
-# how often it was encoded.
+# how often it was encoded. And the colours: each game has its own, and there are few games to learn from.
 _SHIFT = 0.05
 _LIGHT = 0.15
+_HUE, _SATURATION, _GRAY_SHARE = 0.5, 0.5, 0.2
 _JPEG_QUALITY = (60, 95)
 _JPEG_SHARE = 0.3
 
@@ -186,7 +187,8 @@ def _augmentation(look: Look) -> Any:
         [
             v2.RandomHorizontalFlip(),
             v2.RandomCrop((look.height_px, look.width_px), padding=[across, down], padding_mode="edge"),
-            v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT),
+            v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT, saturation=_SATURATION, hue=_HUE),
+            v2.RandomGrayscale(_GRAY_SHARE),
             v2.RandomApply([v2.Lambda(_encoded_again)], p=_JPEG_SHARE),
         ]
     )
