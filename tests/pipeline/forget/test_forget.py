@@ -18,10 +18,11 @@ from shards.catalog import CLIPS, CURATED, VIDEOS
 from shards.checks.forgotten import check_forgotten
 from shards.errors import UserError
 from shards.manifest import list_versions, read_version
-from shards.mentions import Mentions
+from shards.mentions import Mentions, every_object
 from shards.purge import clean_table
 from shards.receipt import hash_object
 from shards.runs import announce
+from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.published import Silent
@@ -128,3 +129,25 @@ def test_what_others_were_compared_with_goes_and_they_stay(dataset: Dataset) -> 
     expected = clips.filter(pc.not_equal(clips["video_id"], ours))
     assert cleaned.drop_columns(["duplicate_of"]).equals(expected.drop_columns(["duplicate_of"]))
     assert cleaned["duplicate_of"].null_count == len(cleaned)
+
+
+def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str) -> None:
+    store, video_id = Store(f"s3://{s3_bucket}/set"), dataset.ids[0]
+    for name in every_object(dataset.store):
+        store.put(name, dataset.store.read(name))
+    concerned = look(store, [video_id], LABELS)
+    assert concerned.objects == look(dataset.store, [video_id], LABELS).objects
+    (there,) = forget(store, [video_id], LABELS, Silent())
+    (here,) = forget(dataset.store, [video_id], LABELS, Silent())
+    assert check_forgotten(store) == []
+    assert read_version(store) == read_version(dataset.store)
+    hashes = [
+        {touched.name: (touched.before, touched.after) for touched in receipt.objects}
+        for receipt in (there, here)
+    ]
+    # SQLite's own file counts its changes.
+    for one in hashes:
+        one.pop("labels/labels.sqlite3")
+    assert hashes[0] == hashes[1]
+    build(dataset.config.model_copy(update={"dataset": store.url}), OneChild(), Silent())
+    assert list_versions(store) == [3]
