@@ -47,13 +47,17 @@ class Mentions:
     Args:
         video_ids: of which there is at least one.
         known: ids of other videos.
+
+    Raises:
+        ValueError: there are no ids.
     """
 
     def __init__(self, video_ids: Iterable[str], known: Iterable[str] = ()) -> None:
         self.video_ids = frozenset(video_ids)
+        if not self.video_ids:
+            raise ValueError("no video is named")
         longest_first = sorted(self.video_ids, key=lambda video_id: (-len(video_id), video_id))
-        escaped = [re.escape(video_id) for video_id in longest_first]
-        self._bytes = re.compile("|".join(escaped).encode())
+        self._bytes = re.compile("|".join(_by_site(longest_first)).encode())
         # RE2 does not know the escape of `-`, and an id holds nothing else that has a meaning.
         self._patterns = [
             "|".join(longest_first[start : start + _IDS_A_PATTERN])
@@ -127,6 +131,14 @@ class Mentions:
             if start >= 0 and data[start : start + len(text)] == text:
                 return True
         return False
+
+
+def _by_site(video_ids: Iterable[str]) -> Iterator[str]:
+    """A pattern for each site: what begins alike is found much faster."""
+    of_sites: dict[str, list[str]] = {}
+    for video_id in video_ids:
+        of_sites.setdefault(video_id.partition("-")[0], []).append(re.escape(video_id))
+    yield from (f"(?:{'|'.join(some)})" for some in of_sites.values())
 
 
 def texts_of(table: pa.Table) -> Iterator[Leaves]:

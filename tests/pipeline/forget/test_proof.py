@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.forget import forget
 from shards.catalog import CLIPS, CURATED
@@ -19,6 +23,7 @@ from shards.errors import UserError
 from shards.index import read_clip, read_index
 from shards.manifest import read_version
 from shards.mentions import Mentions
+from shards.purge import clean_table
 from shards.store import Store
 from shards.tar import TarWriter
 from tests.pipeline.forget.conftest import LABELS, Dataset
@@ -141,8 +146,6 @@ def _videos(store: Store, tar: str) -> set[str]:
 
 
 def _is(expected: str, line: str) -> bool:
-    import re
-
     return re.search(expected, line) is not None
 
 
@@ -170,3 +173,50 @@ def test_an_id_is_found_once_wherever_it_lies_in_a_file(at: int, tmp_path: Path)
     mentions = Mentions(["site-1"], known=["site-12"])
     with path.open("rb") as file:
         assert list(mentions.in_file(file)) == [(at, at + 6)]
+
+
+IDS = st.sampled_from(["site-1", "site-12", "site-a_b", "other-1"])
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "video_id": IDS,
+            "number": st.integers(0, 9),
+            "of": st.none() | IDS.map(lambda one: f"{one}_00000000"),
+            "found_at": st.lists(IDS.map(lambda one: f"at/{one}"), max_size=2),
+            "video": st.fixed_dictionaries({"title": st.none() | IDS}),
+        }
+    )
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("video_id", pa.string(), nullable=False),
+        ("number", pa.int64()),
+        ("of", pa.string()),
+        pa.field("found_at", pa.list_(pa.string()), nullable=False),
+        ("video", pa.struct([("title", pa.string())])),
+    ]
+)
+
+
+@given(ROWS, st.sets(IDS, min_size=1))
+def test_a_clean_table_is_the_rows_of_others_in_order_without_a_mention(
+    rows: list[dict[str, Any]], gone: set[str]
+) -> None:
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    cleaned = clean_table(table, Mentions(gone, {"site-1", "site-12", "site-a_b", "other-1"}))
+    assert cleaned.schema == SCHEMA
+
+    def named(text: str | None) -> bool:
+        return text is not None and text.removeprefix("at/").removesuffix("_00000000") in gone
+
+    expected = [
+        row
+        | {
+            "of": None if named(row["of"]) else row["of"],
+            "found_at": [place for place in row["found_at"] if not named(place)],
+            "video": None if named(row["video"]["title"]) else row["video"],
+        }
+        for row in rows
+        if row["video_id"] not in gone
+    ]
+    assert cleaned.to_pylist() == expected
