@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from shards.receipt import read_receipts, write_receipt
 from shards.store import Store
 from tests.faults.books import contents
 
@@ -49,3 +51,23 @@ def test_it_says_what_it_would_do_does_it_and_proves_it(hostile: Path, tmp_path:
     found = genieset("verify", dataset, "--forgotten")
     assert found.returncode == 1
     assert found.stdout.startswith("notes.txt, bytes 4-28: names a forgotten video\n")
+
+
+def test_one_that_was_killed_is_gone_on_with_though_nothing_knows_the_channel_any_more(
+    hostile: Path, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "set"
+    shutil.copytree(hostile, dataset)
+    store = Store(dataset)
+    channel = store.read_table("catalog/videos/curated.parquet")["channel"].drop_null().to_pylist()[0]
+    assert genieset("forget", dataset, "--channel", channel, "--yes").returncode == 0
+    (receipt,) = read_receipts(store)
+    write_receipt(store, replace(receipt, done=False))
+    proof = genieset("verify", dataset, "--forgotten")
+    assert (proof.returncode, "was begun and is not done" in proof.stdout) == (1, True)
+    assert genieset("forget", dataset, "--channel", channel, "--yes").returncode == 0
+    assert read_receipts(store) == [receipt]
+    again = genieset("forget", dataset, "--channel", channel, "--yes")
+    assert (again.returncode, "no video of dataset" in again.stderr) == (2, True)
+    known = genieset("forget", dataset, *receipt.video_ids, "--yes")
+    assert (known.returncode, "they were forgotten before" in known.stdout) == (0, True)
