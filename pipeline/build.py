@@ -182,7 +182,9 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
         UserError: no video is known, none was cut with these settings, a rule is wrong, or garbage is being
             collected.
     """
-    store = _open(config)
+    store = Store(config.dataset)
+    if not store.exists(CONFIG_NAME):
+        _known(config)  # where there is no dataset, none is begun
     with announce(store, "build"):
         books = _known(config)
         packs = books.ingested()
@@ -191,6 +193,7 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
                 f"dataset {config.dataset}: no video was cut with these settings; `genieset ingest` cuts "
                 "them (wide scorers look at frames that are cut with the clips)"
             )
+        store = _open(config)
         catalog = books.catalog()
         selection = select(store, [entry.pack for entry in packs], config, catalog, explain=explain)
         measured = sum(entry.clips for entry in packs)
