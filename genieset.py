@@ -17,6 +17,7 @@ from commands import (
     keeping,
     labelling,
     planning,
+    scoring,
     screen,
     training,
 )
@@ -41,6 +42,7 @@ for command in (
     dataset.status,
     dataset.verify,
     dataset.show,
+    scoring.scorers,
     keeping.versions,
     keeping.gc,
     forgetting.forget,
@@ -85,7 +87,7 @@ def main() -> None:
     except SystemExit as end:
         # Typer turns Ctrl-C into an exit without a word.
         if end.code in (_INTERRUPTED, _ENDED):
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            print("interrupted; what is done is kept, the same command does the rest", file=sys.stderr)
         raise
 
 

@@ -36,6 +36,10 @@ _ENCODERS: tuple[tuple[str, ...], ...] = (
 )
 
 
+# Matroska has random ids in it, and a video is known by its bytes.
+_NO_CHANCE = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact")
+
+
 @dataclass(frozen=True)
 class Piece:
     """One clip to be.
@@ -97,7 +101,7 @@ def _make_video(
         _paint(kind, game, chance.choice(footage), chance, part)
     listing = path.with_name("parts.txt")
     listing.write_text("".join(f"file '{part.name}'\n" for part in parts))
-    run_ffmpeg("-f", "concat", "-i", listing, "-an", *encoder, path)
+    run_ffmpeg("-f", "concat", "-i", listing, "-an", *encoder, *_NO_CHANCE, path)
 
 
 def _paint(kind: str, game: Path, footage: Path, chance: random.Random, part: Path) -> None:

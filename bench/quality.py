@@ -45,7 +45,6 @@ CHEAP = ("motion", "cuts", "static", "flat", "letterbox")
 """The scorers that the baseline knows: all that look at a clip's own frames and cost 2 ms at most."""
 
 _FOLDS = 5
-_FRAMES, _PATIENCE = 4, 8
 _AT = "2026-01-01T00:00:00+00:00"
 
 
@@ -89,11 +88,7 @@ def bench_quality(
     ingested = books_of(read_config(store), store).ingested()
     clips = Clips(store, {entry.video_id: entry.pack for entry in ingested})
     scores = read_scores(store, [entry.pack for entry in ingested], CHEAP)
-    contenders = [
-        TrainSettings(
-            backbone="resnet18", frames=_FRAMES, epochs=epochs, patience=_PATIENCE, folds=_FOLDS, seed=seed
-        )
-    ]
+    contenders = [TrainSettings(backbone="resnet18", epochs=epochs, patience=epochs, folds=_FOLDS, seed=seed)]
     labels = read_labels(corpus.labels)
     told = compare(clips, labels, contenders, scores, progress)
     progress.note(", ".join(f"AUC of {name}: {area.value}" for name, area in told.auc.items()))

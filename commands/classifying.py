@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from commands import classifier_figures as figures
 from commands import screen
 from commands.arguments import Dataset, Jobs, Json, RayAddress
 from shards.errors import UserError
 
 if TYPE_CHECKING:
     from filters.classifier.clips import Clips
-    from filters.classifier.compare import Comparison
-    from filters.classifier.evaluate import Evaluation, Group
-    from filters.classifier.measures import Measured
     from filters.classifier.settings import TrainSettings
+    from filters.classifier.train import Progress
+    from filters.labels import LabelFile
     from pipeline.ledger import Books
     from shards.store import Store
 
@@ -52,7 +52,9 @@ def train(
     weights: Weights = None,
     target_precision: Annotated[
         float | None,
-        typer.Option(help="The share of good clips among those that are kept; 0.9 by default."),
+        typer.Option(
+            help="The share of good clips among the kept, at least, with 95% confidence; 0.9 by default."
+        ),
     ] = None,
     keep_share: Annotated[
         float | None, typer.Option(help="Instead: the share of the labelled clips that are kept.")
@@ -70,11 +72,14 @@ def train(
     """Learn from labels which clips are good; the classifier is kept with a card that says how well."""
     from filters.classifier.artifact import save_classifier
     from filters.classifier.train import train as train_classifier
-    from filters.labels import read_labels
     from shards.store import Store
 
     if target_precision is not None and keep_share is not None:
         raise UserError("--target-precision and --keep-share: are two rules; give one of them")
+    if backbone == "resnet18" and weights is not None:
+        raise UserError("--weights: is of open_clip; give --backbone open_clip, or --init FILE for resnet18")
+    if backbone == "open_clip" and init is not None:
+        raise UserError("--init: is of resnet18; give --weights TAG or FILE for open_clip")
     settings = _settings(
         backbone=backbone,
         frames=frames,
@@ -90,8 +95,9 @@ def train(
         device=device,
     )
     store = Store(dataset)
+    clips, books = _clips(store)
     with screen.progress() as progress:
-        trained = train_classifier(_clips(store)[0], read_labels(labels), settings, progress)
+        trained = train_classifier(clips, _labels(labels, books, progress), settings, progress)
     place = Store(out or f"{store.everywhere}/classifiers")
     classifier_id, card = save_classifier(place, trained.card, trained.weights), trained.card
     if as_json:
@@ -103,7 +109,7 @@ def train(
     else:
         screen.print_rows(
             f"on held-out labels, cross-validated over {card.folds} folds of videos, with 95% intervals",
-            {name: _figure(value) for name, value in card.metrics.items()},
+            {name: figures.figure(value) for name, value in card.metrics.items()},
         )
         screen.say(
             f"classifier {classifier_id} in {place.everywhere}/{classifier_id}: "
@@ -111,8 +117,8 @@ def train(
         )
     if card.rule is None:
         print(
-            f"error: no rule reaches the target of {_target(settings)} on held-out labels; "
-            "label more clips, or ask for less",
+            f"error: no rule reaches the target of {figures.target(settings)} on held-out labels"
+            f"{figures.reached(trained.told, settings)}; label more clips, or ask for less",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -132,7 +138,6 @@ def evaluate(
     from filters.classifier.artifact import load_classifier
     from filters.classifier.backbones import check_device, on_threads
     from filters.classifier.evaluate import evaluate as run
-    from filters.labels import read_labels
     from pipeline.classifier import find_classifier
     from shards.store import Store
 
@@ -145,19 +150,21 @@ def evaluate(
     with screen.progress() as progress, on_threads(1):
         found = run(
             clips,
-            read_labels(labels),
+            _labels(labels, books, progress),
             loaded,
             sources,
             lambda done, total: progress.step("look", done, total, "clips"),
             with_trained=everything,
         )
     if as_json:
-        screen.print_json(_json(asdict(found)) | {"sql": loaded.card.rule.sql if loaded.card.rule else None})
+        screen.print_json(
+            figures.as_json(asdict(found)) | {"sql": loaded.card.rule.sql if loaded.card.rule else None}
+        )
         return
-    _print_evaluation(found)
+    figures.print_evaluation(found)
     screen.say(
-        f"{found.clips} clips of {found.videos} videos: AUC {_figure(found.auc)}"
-        + ("" if found.precision is None else f", precision {_figure(found.precision)}")
+        f"{found.clips} clips of {found.videos} videos: AUC {figures.figure(found.auc)}"
+        + ("" if found.precision is None else f", precision {figures.figure(found.precision)}")
         + (
             f"; left out {found.left_out} clips of {found.left_out_videos} videos it was trained on"
             if found.left_out
@@ -191,7 +198,6 @@ def compare(
 ) -> None:
     """Cross-validate the backbones on the same folds, and a baseline that knows the other scores alone."""
     from filters.classifier.compare import compare as run
-    from filters.labels import read_labels
     from shards.store import Store
 
     names = backbones or ["resnet18", *(["open_clip"] if weights else [])]
@@ -211,14 +217,14 @@ def compare(
         for name in names
     ]
     store = Store(dataset)
+    clips, books = _clips(store)
     with screen.progress() as progress:
-        found = run(
-            _clips(store)[0], read_labels(labels), contenders, _scores(store), progress, shuffled=shuffled
-        )
+        told = _labels(labels, books, progress)
+        found = run(clips, told, contenders, _scores(store, progress), progress, shuffled=shuffled)
     if as_json:
-        screen.print_json(_json(asdict(found)))
+        screen.print_json(figures.comparison_json(found))
     else:
-        _print_comparison(found)
+        figures.print_comparison(found)
 
 
 def apply(
@@ -226,6 +232,7 @@ def apply(
     classifier: Place,
     jobs: Jobs = 1,
     ray_address: RayAddress = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure the quality of every clip of a dataset."""
@@ -238,13 +245,14 @@ def apply(
     from pipeline.measure import measure_missing
     from shards.store import Store
 
+    _check_place(device, jobs, ray_address)
     store = Store(dataset)
     location = find_classifier(store, classifier)
     card = read_card(location)
     ingested = books_of(read_config(store), store).ingested()
     scorer = f"{QUALITY}@{location}"
     with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
-        packs = measure_missing(store, ingested, (scorer,), engine, progress)
+        packs = measure_missing(store, ingested, (scorer,), engine, progress, device)
     clips = sum(entry.clips for entry in ingested)
     if as_json:
         screen.print_json(
@@ -254,6 +262,16 @@ def apply(
         screen.say(
             f"{clips} clips have a quality in {scorer_folder(scorer)}; {packs} packs were measured now"
         )
+
+
+def _check_place(device: str, jobs: int, ray_address: str | None) -> None:
+    """Whether there is such a device where the work will be done."""
+    from filters.classifier.backbones import check_device
+
+    if (jobs > 1 or ray_address is not None) and device not in ("cpu", "cuda"):
+        raise UserError(f"--device {device}: Ray gives each job a GPU of its own; give cpu or cuda")
+    if ray_address is None:
+        check_device(device)
 
 
 def _settings(**given: Any) -> TrainSettings:
@@ -278,70 +296,32 @@ def _clips(store: Store) -> tuple[Clips, Books]:
     return Clips(store, {entry.video_id: entry.pack for entry in books.ingested()}), books
 
 
-def _scores(store: Store) -> Mapping[str, Mapping[str, float]]:
-    """What the cheap scorers have measured: clip -> score -> value."""
+def _labels(path: Path, books: Books, progress: Progress) -> LabelFile:
+    """The labels in a file, without those of videos that have no clips now; a note says how many."""
+    from filters.labels import read_labels, set_lost_aside
+    from pipeline.outcomes import INGESTED
+
+    states = dict(zip(*(books.rows[name].to_pylist() for name in ("video_id", "state")), strict=True))
+    kept, aside = set_lost_aside(
+        read_labels(path), lambda video_id: states.get(video_id, INGESTED) != INGESTED
+    )
+    if aside.labels:
+        progress.note(
+            f"{path}: set aside {aside.labels} labels of {aside.videos} videos whose clips are no longer in "
+            "the dataset"
+        )
+    return kept
+
+
+def _scores(store: Store, progress: Progress) -> Mapping[str, Mapping[str, float]]:
+    """What the cheap scorers have measured, clip -> score -> value; nothing, and a note, if none has."""
+    from filters.base import score_names, wide_scorers
     from pipeline.build import books_of, read_config
     from pipeline.measure import read_scores
 
     config = read_config(store)
-    return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], config.scorers)
-
-
-def _target(settings: TrainSettings) -> str:
-    if settings.keep_share is not None:
-        return f"keeping {settings.keep_share:g} of the clips"
-    return f"precision {settings.target_precision:g}"
-
-
-def _print_evaluation(found: Evaluation) -> None:
-    heads = ("clips", "kept", "good kept", "bad kept", "share kept")
-    for title, groups in (
-        ("by label", found.by_label),
-        ("by source", found.by_source),
-        ("by video", found.by_video),
-    ):
-        screen.print_columns(title, heads, {name: _row(group) for name, group in groups.items()})
-    rows = {f"{at.predicted:.2f}": [f"{at.observed:.2f}", f"{at.clips:,}"] for at in found.reliability}
-    screen.print_columns("said good with", ("were good", "clips"), rows)
-    if found.recall is not None:
-        screen.print_rows("rule", {"recall": _figure(found.recall)})
-
-
-def _row(group: Group) -> list[str]:
-    return [
-        f"{group.clips:,}",
-        f"{group.kept:,}",
-        f"{group.kept_good} of {group.good}",
-        f"{group.kept_bad} of {group.bad}",
-        _figure(group.share),
-    ]
-
-
-def _print_comparison(found: Comparison) -> None:
-    title = f"AUC over {found.folds} folds" + (", labels shuffled among the videos" if found.shuffled else "")
-    screen.print_rows(title, {name: _figure(value) for name, value in found.auc.items()})
-    best = max(found.auc, key=lambda name: found.auc[name].value or 0.0)
-    screen.say(
-        f"{found.clips} clips of {found.videos} videos: {best} tells good from bad best"
-        if not found.shuffled
-        else f"{found.clips} clips of {found.videos} videos: there was nothing to learn"
-    )
-
-
-def _figure(measured: Measured) -> str:
-    if measured.value is None:
-        return "-"
-    if measured.low is None or measured.high is None:
-        return f"{measured.value:.3f}"
-    return f"{measured.value:.3f} ({measured.low:.3f} to {measured.high:.3f})"
-
-
-def _json(value: Any) -> Any:
-    """Of a dataclass as a dict, with its blocks as dicts too."""
-    from pydantic import BaseModel
-
-    if isinstance(value, dict):
-        return {name: _json(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_json(entry) for entry in value]
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    cheap = [name for name in config.scorers if score_names(name) and not wide_scorers((name,))]
+    if not cheap:
+        progress.note("no scorer of this dataset measures what a baseline could learn from; it is left out")
+        return {}
+    return read_scores(store, [entry.pack for entry in books_of(config, store).ingested()], cheap)

@@ -111,5 +111,5 @@ def _agreed(desk: Desk) -> str:
     found = desk.agreement()
     if not found.clips:
         return ""
-    alpha = "undefined" if found.alpha is None else f"{found.alpha:.2f}"
+    alpha = "cannot be told" if found.shown is None else f"{found.shown:.2f}"
     return f"; {found.clips} clips of this plan labelled more than once, agreement (alpha) {alpha}"

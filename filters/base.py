@@ -113,6 +113,13 @@ class Scorer(ABC):
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
     blobs: ClassVar[Mapping[str, int]] = {}
 
+    def to(self, device: str) -> None:  # noqa: B027 - most have nothing to move
+        """Work on this device from now on, if there is a model that can: `cpu`, `cuda`, `cuda:1`...
+
+        Raises:
+            UserError: it is not on this machine.
+        """
+
     @property
     def called(self) -> str:
         """The name by which it was asked for: `name`, or `name@argument`."""
@@ -121,6 +128,10 @@ class Scorer(ABC):
     @abstractmethod
     def measure(self, clip: ClipFrames) -> Mapping[str, float | bytes]:
         """The scores named in `ranges`, each finite and within its range, and the bytes of `blobs`."""
+
+    def measure_many(self, clips: Sequence[ClipFrames]) -> Sequence[Mapping[str, float | bytes]]:
+        """What `measure` says of each clip; for a model that looks at several at once faster."""
+        return [self.measure(clip) for clip in clips]
 
 
 @cache
@@ -169,14 +180,17 @@ def score_names(name: str) -> tuple[str, ...]:
 
 
 @cache
-def load_scorers(names: tuple[str, ...]) -> tuple[Scorer, ...]:
-    """The scorers of these names, made once a process.
+def load_scorers(names: tuple[str, ...], device: str = "cpu") -> tuple[Scorer, ...]:
+    """The scorers of these names, made once a process and device.
 
     Raises:
-        UserError: there is no scorer of one of the names.
+        UserError: there is no scorer of one of the names, or no such device.
     """
     found = [_scorer_class(name) for name in names]
-    return tuple(scorer() if argument is None else _with(scorer, argument) for scorer, argument in found)
+    scorers = tuple(scorer() if argument is None else _with(scorer, argument) for scorer, argument in found)
+    for scorer in scorers:
+        scorer.to(device)
+    return scorers
 
 
 def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, float | bytes]]:
@@ -186,13 +200,20 @@ def measure(scorers: Iterable[Scorer], clip: ClipFrames) -> dict[str, dict[str, 
         ValueError: a scorer returned other scores or blobs than it declares, one out of its range, or
             one of another length.
     """
-    measured = {}
+    return measure_many(scorers, [clip])[0]
+
+
+def measure_many(
+    scorers: Iterable[Scorer], clips: Sequence[ClipFrames]
+) -> list[dict[str, dict[str, float | bytes]]]:
+    """The same of several clips, in their order."""
+    measured: list[dict[str, dict[str, float | bytes]]] = [{} for _ in clips]
     for scorer in scorers:
-        values = scorer.measure(clip)
-        if values.keys() != scorer.ranges.keys() | scorer.blobs.keys():
-            declared = sorted([*scorer.ranges, *scorer.blobs])
-            raise ValueError(f"scorer {scorer.name} returned {sorted(values)}, declares {declared}")
-        measured[scorer.called] = {name: _checked(scorer, name, value) for name, value in values.items()}
+        for of_clip, values in zip(measured, scorer.measure_many(clips), strict=True):
+            if values.keys() != scorer.ranges.keys() | scorer.blobs.keys():
+                declared = sorted([*scorer.ranges, *scorer.blobs])
+                raise ValueError(f"scorer {scorer.name} returned {sorted(values)}, declares {declared}")
+            of_clip[scorer.called] = {name: _checked(scorer, name, value) for name, value in values.items()}
     return measured
 
 

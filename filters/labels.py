@@ -111,6 +111,35 @@ def read_labels(path: Path) -> LabelFile:
     return LabelFile(path, labels)
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Labels that are set aside, since their videos are known and have no clips now."""
+
+    labels: int
+    videos: int
+
+
+def set_lost_aside(file: LabelFile, is_lost: Callable[[str], bool]) -> tuple[LabelFile, Lost]:
+    """The labels without those of lost videos, and how many those are.
+
+    A title rule or who opts out takes a video's clips away; what was said of the others still counts.
+
+    Args:
+        is_lost: whether a video is known, and has no clips.
+
+    Raises:
+        UserError: every label is of a lost video.
+    """
+    lost = {video_id for video_id in {row.video_id for row in file.rows} if is_lost(video_id)}
+    rows = tuple(row for row in file.rows if row.video_id not in lost)
+    if not rows:
+        raise UserError(
+            f"{file.path}: every label is of a video whose clips are no longer in the dataset; "
+            "label what `genieset status` counts as ingested"
+        )
+    return LabelFile(file.path, rows), Lost(len(file.rows) - len(rows), len(lost))
+
+
 def label_clips(file: LabelFile, keys_of: Callable[[str], Collection[str]]) -> tuple[Labelled, ...]:
     """What the labellers together say of each clip, sorted by key.
 
@@ -118,9 +147,9 @@ def label_clips(file: LabelFile, keys_of: Callable[[str], Collection[str]]) -> t
         keys_of: the clips of a video; none for a video that is not there.
 
     Raises:
-        UserError: a row names a clip or a video that is not there.
+        UserError: a row names a clip or a video that is not there, or two rows contradict each other.
     """
-    words: dict[str, dict[str, tuple[bool, datetime, int]]] = {}
+    words: dict[str, dict[str, tuple[bool, datetime, int, str]]] = {}
     for row in file.rows:
         keys = keys_of(row.video_id)
         if not keys:
@@ -134,11 +163,17 @@ def label_clips(file: LabelFile, keys_of: Callable[[str], Collection[str]]) -> t
                 f"has {len(keys)}, the first is {min(keys)}"
             )
         for key in keys if row.key is None else (row.key,):
-            word = (row.key is not None, row.at, row.label)
+            word = (row.key is not None, row.at, row.label, row.place)
             said = words.setdefault(key, {})
-            said[row.labeller] = max(said.get(row.labeller, word), word)
+            other = said.setdefault(row.labeller, word)
+            if other[:2] == word[:2] and other[2] != word[2]:
+                raise UserError(
+                    f"{file.path}: {other[3]} and {row.place}: {row.labeller} says {other[2]} and "
+                    f"{row.label} of the same at the same time; leave one out"
+                )
+            said[row.labeller] = max(other, word)
     return tuple(
-        Labelled(key, parse_key(key)[0], float(median(label for *_, label in said.values())))
+        Labelled(key, parse_key(key)[0], float(median(label for _, _, label, _ in said.values())))
         for key, said in sorted(words.items())
     )
 
@@ -150,11 +185,13 @@ def check_enough(labelled: Sequence[Labelled], where: str) -> None:
         UserError: only one of the classes is there, or one has fewer than `MIN_CLIPS` clips.
     """
     counts = {name: sum(clip.good is good for clip in labelled) for name, good in _CLASSES.items()}
+    aside = sum(clip.good is None for clip in labelled)
     for name, count in counts.items():
         if not count:
             raise UserError(
                 f"{where}: no clip is labelled {name}; a classifier learns from both, "
                 f"{MIN_CLIPS} clips of each at least"
+                + (f" ({aside} clips with a median of neither are set aside)" if aside else "")
             )
     for name, count in counts.items():
         if count < MIN_CLIPS:
@@ -180,7 +217,7 @@ def _json_rows(path: Path, data: bytes) -> Iterable[tuple[str, Any]]:
             continue
         try:
             yield f"line {number}", json.loads(line)
-        except ValueError:  # also what is no UTF-8
+        except (ValueError, RecursionError):  # also what is no UTF-8, and ten thousand brackets
             raise UserError(
                 f"{path}: line {number}: is not JSON; each line is one object, "
                 '{"key": ..., "label": 1 to 5, "labeller": ..., "at": ...}'
@@ -189,11 +226,22 @@ def _json_rows(path: Path, data: bytes) -> Iterable[tuple[str, Any]]:
 
 def _parquet_rows(path: Path, data: bytes) -> Iterable[tuple[str, Any]]:
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: is damaged ({str(error).splitlines()[0]}); bring it back") from None
-    for number, row in enumerate(table.to_pylist(), 1):
+        # Python knows no nanoseconds.
+        rows = _with_micros(pq.read_table(pa.BufferReader(data), use_threads=False)).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"{path}: is damaged or no file of labels ({str(error).splitlines()[0]}); bring it back"
+        ) from None
+    for number, row in enumerate(rows, 1):
         yield f"row {number}", {name: value for name, value in row.items() if value is not None}
+
+
+def _with_micros(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            micros = table.column(place).cast(pa.timestamp("us", field.type.tz), safe=False)
+            table = table.set_column(place, field.name, micros)
+    return table
 
 
 def _label_row(path: Path, place: str, row: Any) -> LabelRow:
@@ -232,7 +280,7 @@ def _time(row: Mapping[str, Any], wrong: Callable[[str], UserError]) -> datetime
     at = row.get("at")
     try:
         time = at if isinstance(at, datetime) else datetime.fromisoformat(at or "")
-    except (TypeError, ValueError):
+        # A time without a zone is taken as UTC, so that all can be compared.
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):  # the last of a time before the year 1 in UTC
         raise wrong(f"at is {at!r}; give a time as 2026-01-31T12:00:00Z") from None
-    # A time without a zone is taken as UTC, so that all can be compared.
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from filters.base import ClipFrames, Scorer
 
 
@@ -31,21 +33,45 @@ class Quality(Scorer):
         import torch
 
         from filters.classifier.artifact import load_classifier
-        from filters.classifier.evaluate import frame_logits
 
         # A unit has one core; and sums of equal parts in equal order are equal.
         torch.set_num_threads(1)
         self.argument = argument
         self._classifier = load_classifier(argument)
-        self._logits = frame_logits(self._classifier)
+        self._at_once = False
+
+    def to(self, device: str) -> None:
+        """See `Scorer.to`."""
+        import torch
+
+        from filters.classifier.backbones import check_device
+
+        check_device(device)
+        self._classifier.model.to(device)
+        self._at_once = torch.device(device).type == "cuda"
+        # Ten bits of a float are too few for four decimals of a score.
+        torch.backends.cudnn.allow_tf32 = False
 
     def measure(self, clip: ClipFrames) -> dict[str, float]:
         """`quality` and `quality_confidence`, 0 to 1, to four decimals."""
+        return self.measure_many([clip])[0]
+
+    def measure_many(self, clips: Sequence[ClipFrames]) -> list[dict[str, float]]:
+        """`measure` of each clip; on a GPU all go through the model at once.
+
+        On a CPU each goes by itself: that is no slower, and its sums are those it has in every other pack.
+        """
+        import numpy as np
+
         from filters.classifier.calibrate import confidence, quality
+        from filters.classifier.evaluate import frame_logits
 
         look, temperature = self._classifier.card.look, self._classifier.card.temperature
-        logits = self._logits(look.take(clip))[None]
-        return {
-            "quality": float(quality(logits, temperature)[0]),
-            "quality_confidence": float(confidence(logits, temperature)[0]),
-        }
+        logits_of = frame_logits(self._classifier)
+        pictures = [look.take(clip) for clip in clips]
+        together = [np.concatenate(pictures)] if self._at_once else pictures
+        logits = np.concatenate([logits_of(part) for part in together]).reshape(len(clips), -1)
+        return [
+            {"quality": float(good), "quality_confidence": float(sure)}
+            for good, sure in zip(quality(logits, temperature), confidence(logits, temperature), strict=True)
+        ]

@@ -13,6 +13,9 @@ import numpy as np
 
 LABELS = (1, 2, 3, 4, 5)
 
+MIN_CLIPS = 10
+"""Of fewer clips with two labels alpha is not shown: five alike and one apart give 0."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -26,6 +29,11 @@ class Agreement:
 
     alpha: float | None
     clips: int
+
+    @property
+    def shown(self) -> float | None:
+        """Alpha, where there are clips enough to speak of it."""
+        return self.alpha if self.clips >= MIN_CLIPS else None
 
 
 def agreement(labels: Iterable[tuple[str, int]]) -> Agreement:

@@ -50,6 +50,7 @@ class Answers:
 
         Raises:
             KeyError: the clip is not in the plan.
+            ValueError: another answer has its id.
         """
         with self.database.transaction() as database:
             inside = "SELECT 1 FROM planned WHERE plan = ? AND key = ?"
@@ -60,6 +61,9 @@ class Answers:
                 "ON CONFLICT (id) DO NOTHING",
                 (answer.id, plan, answer.key, answer.labeller, answer.label, answer.note, _now()),
             )
+            of_id = "SELECT id, key, labeller, label, note FROM answers WHERE id = ?"
+            if Answer(**dict(database.execute(of_id, (answer.id,)).fetchone())) != answer:
+                raise ValueError(answer.id)
 
     def undo(self, answer_id: str, labeller: str) -> str | None:
         """Take an answer back; returns its clip, or None if this labeller gave no such answer."""

@@ -132,6 +132,8 @@ class Desk:
             self._answers.give(self._queue.plan, answer)
         except KeyError:
             raise _RefusedError(404, "no such clip in this plan") from None
+        except ValueError:
+            raise _RefusedError(409, "another answer has this id") from None
         return self._state(answered.labeller)
 
     def undo(self, undone: Undone) -> dict[str, Any]:
@@ -153,11 +155,12 @@ class Desk:
             raise _RefusedError(409, "this page belongs to another plan than the server's; load it anew")
 
     def _state(self, labeller: str) -> dict[str, Any]:
+        agreed = self.agreement()
         return {
             "next": self._queue.deal(labeller, CLIPS_AHEAD),
             "progress": asdict(self._queue.progress(labeller)),
             "pace": self._answers.pace(labeller),
-            "agreement": asdict(self.agreement()),
+            "agreement": {"alpha": agreed.shown, "clips": agreed.clips},
         }
 
 

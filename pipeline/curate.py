@@ -20,6 +20,7 @@ from pipeline.classifier import resolve_rules
 from pipeline.config import FIRST_OF_GROUP, SHARE_RULES, BuildConfig, CurateSettings, MaxShare
 from pipeline.first_of_group import FirstOfGroup
 from pipeline.ingest import score_name
+from pipeline.rule_hints import explain_unknown
 from pipeline.shares import over_share
 from shards.catalog import SETTINGS_KEY
 from shards.errors import SettingError
@@ -145,10 +146,11 @@ def decide(
                 duplicate_of = pc.coalesce(duplicate_of, others["of"].cast(pa.string()).take(place))
                 continue
             passes = _apply(database, rule, predicate, columns)
-            if passes != _apply(database, rule, predicate, columns):
+            if passes != _apply(database, rule, predicate, columns, backwards=True):
                 raise SettingError(
                     f"curate.rules.{rule}",
-                    f"{predicate!r} answers otherwise when asked again; leave chance out",
+                    f"{predicate!r} answers otherwise when asked again in another order; leave chance and "
+                    "the order of clips out",
                 )
             unknown = np.flatnonzero(left & pc.is_null(passes).to_numpy())
             if len(unknown):
@@ -291,16 +293,25 @@ def _set(clips: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) -> pa.T
 
 
 def _apply(
-    database: duckdb.DuckDBPyConnection, rule: str, predicate: str, columns: list[str]
+    database: duckdb.DuckDBPyConnection,
+    rule: str,
+    predicate: str,
+    columns: list[str],
+    *,
+    backwards: bool = False,
 ) -> pa.ChunkedArray:
-    """For each clip whether it fulfils the rule; null where the rule does not say."""
+    """For each clip whether it fulfils the rule; null where the rule does not say.
+
+    Args:
+        backwards: ask about the last clip first.
+    """
     try:
         passes = duckdb.SQLExpression(predicate).cast("BOOLEAN").alias("passes")
-        answers = database.view("clips").select(duckdb.ColumnExpression("row"), passes).order("row")
+        clips = database.view("clips")
+        if backwards:
+            clips = clips.order("row DESC")
+        answers = clips.select(duckdb.ColumnExpression("row"), passes).order("row")
         return answers.to_arrow_table()["passes"]
     except duckdb.Error as error:
-        known = ", ".join(columns)
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            f"curate.rules.{rule}", f"{predicate!r}: {reason}; a rule is an SQL predicate on {known}"
-        ) from None
+        reason = explain_unknown(str(error).splitlines()[0], columns)
+        raise SettingError(f"curate.rules.{rule}", f"{predicate!r}: {reason}") from None

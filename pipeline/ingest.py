@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from filters.base import ClipFrames, load_scorers, measure, scorer_folder, wide_scorers
+from filters.base import ClipFrames, load_scorers, measure, measure_many, scorer_folder, wide_scorers
 from pipeline.cut import CutReport, cut
 from pipeline.engine import Part
 from pipeline.frame import FrameSettings, geometry
@@ -26,9 +26,9 @@ from pipeline.sources.base import Source
 from shards.codec import CLIP_FPS, CLIP_FRAMES, encode_clip
 from shards.commits import Commit, create_commit, pack_name
 from shards.errors import UserError
-from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index
+from shards.index import ClipTarWriter, decode_frames, index_name, read_clip, read_index, telling_damage
 from shards.keys import clip_key
-from shards.records import Clip, Video
+from shards.records import Clip, Placed, Video
 from shards.store import Store
 from shards.wide import WideReader, WideWriter, wide_name
 
@@ -133,31 +133,45 @@ def ingest(unit: Unit) -> Generator[Part, None, Ended]:
 
 @dataclass(frozen=True)
 class MeasureUnit:
-    """One pack, and the scorers that have not seen it yet."""
+    """One pack, and the scorers that have not seen it yet.
+
+    Attributes:
+        device: where those with a model that can work there do: `cpu`, `cuda`, `cuda:1`...
+        batch: how many clips are measured at once; the scores are the same.
+    """
 
     store: str
     pack: str
     scorers: tuple[str, ...]
+    device: str = "cpu"
+    batch: int = 16
 
 
 def measure_pack(unit: MeasureUnit) -> int:
     """Measure the clips of a pack that was cut earlier; returns their number.
 
     Raises:
-        UserError: a scorer looks at wide frames, and none are kept beside the pack.
+        UserError: a scorer looks at wide frames, and none are kept beside the pack; the pack is lost or
+            damaged; or the device is not there.
     """
     store = Store(unit.store)
-    scorers = load_scorers(unit.scorers)
+    scorers = load_scorers(unit.scorers, unit.device)
     scores: Scores = {name: [] for name in unit.scorers}
-    placed_clips = read_index(store, unit.pack)
-    with _wide_frames(store, unit) as wide:
-        for placed in placed_clips:
-            clip = placed.clip
-            frames = decode_frames(read_clip(store, unit.pack, placed))
-            seen = ClipFrames(frames, clip.content_box, clip.fps, wide.frames(clip.key) if wide else ())
-            _note(scores, clip.key, measure(scorers, seen))
+    with telling_damage(store, unit.pack), _wide_frames(store, unit) as wide:
+        placed_clips = read_index(store, unit.pack)
+        for first in range(0, len(placed_clips), unit.batch):
+            several = placed_clips[first : first + unit.batch]
+            seen = [_seen(store, unit.pack, placed, wide) for placed in several]
+            for placed, measured in zip(several, measure_many(scorers, seen), strict=True):
+                _note(scores, placed.clip.key, measured)
     _write_scores(store, unit.pack, scores)
     return len(placed_clips)
+
+
+def _seen(store: Store, pack: str, placed: Placed, wide: WideReader | None) -> ClipFrames:
+    clip = placed.clip
+    frames = decode_frames(read_clip(store, pack, placed))
+    return ClipFrames(frames, clip.content_box, clip.fps, wide.frames(clip.key) if wide else ())
 
 
 def _wide_frames(store: Store, unit: MeasureUnit) -> AbstractContextManager[WideReader | None]:

@@ -20,9 +20,18 @@ _DEADLINE_PER_CLIP_S = 30.0
 
 
 def measure_missing(
-    store: Store, ingested: Iterable[Ingested], scorers: Sequence[str], engine: Engine, progress: Progress
+    store: Store,
+    ingested: Iterable[Ingested],
+    scorers: Sequence[str],
+    engine: Engine,
+    progress: Progress,
+    device: str = "cpu",
 ) -> int:
     """Measure each pack with those of the scorers that have not seen it; returns how many packs were.
+
+    Args:
+        device: where scorers with a model work, if they can there. A unit on `cuda` asks the engine for a
+            GPU of its own.
 
     Raises:
         UserError: a scorer cannot be made.
@@ -33,10 +42,11 @@ def measure_missing(
         clips[entry.pack] = entry.clips
         missing = tuple(scorer for scorer in scorers if score_name(scorer, entry.pack) not in there)
         if missing:
-            units.append(MeasureUnit(store.everywhere, entry.pack, missing))
+            units.append(MeasureUnit(store.everywhere, entry.pack, missing, device))
 
     def whole(unit: MeasureUnit) -> Part:
-        return Part(max(_MIN_DEADLINE_S, _DEADLINE_PER_CLIP_S * clips[unit.pack]))
+        deadline_s = max(_MIN_DEADLINE_S, _DEADLINE_PER_CLIP_S * clips[unit.pack])
+        return Part(deadline_s, "gpu" if unit.device.startswith("cuda") else "cpu")
 
     for number, (unit, outcome) in enumerate(run_through_losses(engine, measure_pack, units, whole), 1):
         if isinstance(outcome, Refused):

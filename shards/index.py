@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from json import dumps
 from typing import Any, BinaryIO, TypeAlias
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.codec import GOP_FRAMES, CodecError, EncodedClip, Frames, PacketDecoder, split_packets
+from shards.errors import UserError
 from shards.records import INDEX_SCHEMA, Clip, ContentBox, Placed
 from shards.store import Store
 from shards.tables import read_tables
@@ -149,6 +151,23 @@ def read_clip(store: Store, tar_name: str, placed: Placed) -> EncodedClip:
     if zlib.crc32(mp4) != placed.crc32:
         raise CodecError(f"{placed.clip.key}.mp4 in {tar_name} is damaged (crc32)")
     return EncodedClip(mp4, placed.packet_sizes, placed.extradata)
+
+
+@contextmanager
+def telling_damage(store: Store, tar_name: str) -> Iterator[None]:
+    """Tell what is lost or damaged of a pack or shard while it is read.
+
+    Raises:
+        UserError: something is.
+    """
+    try:
+        yield
+    except (FileNotFoundError, CodecError) as error:
+        lost = isinstance(error, FileNotFoundError)
+        what = "is missing, or its index is" if lost else f"is damaged ({error})"
+        raise UserError(
+            f"{store.where(tar_name)}: {what}; bring it back from a copy; `genieset verify` names all damage"
+        ) from None
 
 
 def decode_frames(encoded: EncodedClip) -> Frames:

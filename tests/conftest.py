@@ -80,6 +80,8 @@ def untrained() -> Callable[..., str]:
         weights = weights_bytes(build_model("resnet18", {}))
         card = Card(
             version=CLASSIFIER_VERSION,
+            start="random",
+            device="cpu",
             weights=hashlib.sha256(weights).hexdigest(),
             backbone="resnet18",
             shape={},

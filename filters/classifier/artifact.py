@@ -27,11 +27,12 @@ from shards.store import Store
 if TYPE_CHECKING:
     from torch import nn
 
-CLASSIFIER_VERSION = 1
-"""Raised whenever a classifier would score the same clip otherwise."""
+CLASSIFIER_VERSION = 2
+"""Raised whenever a classifier would score the same clip otherwise, or its card says other things."""
 
 _WEIGHTS, _CARD = "model.safetensors", "card.json"
 _ID_CHARS = 12
+_ID_BEGIN = "c"  # so that none is a number to YAML
 _ID = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}")
 
 
@@ -46,15 +47,18 @@ class Card(Block):
         look: what it sees of a clip.
         temperature: by which its logits are divided.
         rule: which clips it keeps; None if none reached what was asked for.
-        metrics: on labelled clips it had not learned from, cross-validated by video: `auc`,
-            `precision`, `recall` and `kept_share` by the rule, `nll` and `nll_uncalibrated`.
+        metrics: on labelled clips it had not learned from, cross-validated by video: `auc`; `precision`,
+            `recall` and `kept_share` of rules that were chosen as `rule` was, without the videos they
+            decided on; `nll` and `nll_uncalibrated`.
         reliability: likewise.
         labels: SHA-256 of the labels.
         counts: label -> number of clips.
         train: the videos it learned from, as `filters.classifier.folds.hash_videos` gives them.
         validation: those it was stopped and calibrated by.
         folds: how many there were.
-        settings: of the training, without places and device.
+        start: the weights it began with: `random`, the tag of open_clip's, or `sha256:` of the file.
+        device: the type it was trained on, `cpu` or `cuda`, which sum in other orders.
+        settings: of the training, without places.
         libraries: package -> version.
     """
 
@@ -72,6 +76,8 @@ class Card(Block):
     train: list[str]
     validation: list[str]
     folds: int
+    start: str
+    device: str
     settings: dict[str, Any]
     libraries: dict[str, str]
 
@@ -79,7 +85,7 @@ class Card(Block):
     def id(self) -> str:
         """Names the classifier."""
         body = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(body.encode()).hexdigest()[:_ID_CHARS]
+        return _ID_BEGIN + hashlib.sha256(body.encode()).hexdigest()[: _ID_CHARS - len(_ID_BEGIN)]
 
 
 @dataclass(frozen=True)

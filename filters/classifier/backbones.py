@@ -157,7 +157,8 @@ def read_state(path: str, option: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.get("state_dict", state))
     except (OSError, SafetensorError, RuntimeError, ValueError, AttributeError, _unpickling()) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Torch's own words on a file that would run code are how to run it.
+        reason = error.strerror if isinstance(error, OSError) else "it holds other things than named tensors"
         raise UserError(
             f"{option} {path}: cannot be read ({reason}); give a state dict, .safetensors or torch's"
         ) from None

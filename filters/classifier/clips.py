@@ -12,7 +12,7 @@ from filters.base import ClipFrames
 from filters.classifier.backbones import Seen
 from filters.classifier.look import Look, Pictures
 from filters.labels import Labelled
-from shards.index import decode_frames, read_clip, read_index
+from shards.index import decode_frames, read_clip, read_index, telling_damage
 from shards.store import Store
 
 OnClip = Callable[[int, int], None]
@@ -46,14 +46,23 @@ class Clips:
             labelled: sorted by key, so that the clips of a video follow each other.
             see: of the pictures of one clip, as `Backbone.see`.
         """
-        rows: list[Seen] = []
+        # All of them take gigabytes, so they are never held twice.
+        rows: Seen | None = None
+        done = 0
         for video_id, of_video in groupby(labelled, lambda clip: clip.video_id):
             pack = self._packs[video_id]
-            index = {placed.clip.key: placed for placed in read_index(self._store, pack)}
+            with telling_damage(self._store, pack):
+                index = {placed.clip.key: placed for placed in read_index(self._store, pack)}
             for labelled_clip in of_video:
                 placed = index[labelled_clip.key]
-                frames = decode_frames(read_clip(self._store, pack, placed))
+                with telling_damage(self._store, pack):
+                    frames = decode_frames(read_clip(self._store, pack, placed))
                 clip = placed.clip
-                rows.append(see(look.take(ClipFrames(frames, clip.content_box, clip.fps))))
-                on_clip(len(rows), len(labelled))
-        return np.stack(rows)
+                row = see(look.take(ClipFrames(frames, clip.content_box, clip.fps)))
+                if rows is None:
+                    rows = np.empty((len(labelled), *row.shape), row.dtype)
+                rows[done] = row
+                done += 1
+                on_clip(done, len(labelled))
+        assert rows is not None
+        return rows

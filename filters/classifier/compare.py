@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from filters.classifier.backbones import make_backbone, on_threads
 from filters.classifier.clips import Clips
+from filters.classifier.decide import decide_by_others
 from filters.classifier.folds import make_folds
-from filters.classifier.measures import Measured, Predictions, area_under_roc
+from filters.classifier.measures import (
+    Measured,
+    Predictions,
+    area_under_roc,
+    difference_of_areas,
+    precision,
+    share,
+)
 from filters.classifier.settings import TrainSettings
-from filters.classifier.train import Progress, cross_validate
+from filters.classifier.train import Progress, choose_rule, cross_validate
 from filters.labels import LabelFile, Labelled, check_enough, label_clips
 from shards.errors import UserError
 
@@ -30,11 +39,18 @@ class Comparison:
 
     Attributes:
         auc: contender -> area under the ROC, cross-validated by video.
+        differences: (contender, other) -> by how much the area of the first is larger, over the same draws
+            of videos. Each pair is there once, and the baseline is the other one.
+        precision: contender -> by the rules that its predictions give, each without the fold it decides on.
+        recall: likewise.
         clips: good and bad ones.
         shuffled: whether the labels were shuffled among the videos, so that there was nothing to learn.
     """
 
     auc: dict[str, Measured]
+    differences: dict[tuple[str, str], Measured]
+    precision: dict[str, Measured]
+    recall: dict[str, Measured]
     clips: int
     videos: int
     folds: int
@@ -50,7 +66,7 @@ def compare(
     *,
     shuffled: bool = False,
 ) -> Comparison:
-    """Cross-validate each contender and the baseline.
+    """Cross-validate each contender and the baseline, which is left out where there are no scores.
 
     Args:
         contenders: one for each backbone, with the same seed and number of folds.
@@ -66,16 +82,35 @@ def compare(
         labelled = shuffle_labels(labelled, first.seed)
     check_enough(labelled, where)
     folds = make_folds(labelled, first.folds, first.seed, where)
-    told = {BASELINE: _by_scores(labelled, folds, scores)}
+    told = {BASELINE: _by_scores(labelled, folds, scores)} if scores else {}
     with on_threads(first.threads):
         for settings in contenders:
             told |= _cross_validated(clips, labelled, folds, settings, progress)
+    ruled = {name: _at_rule(predictions, folds, first) for name, predictions in told.items()}
+    decided = [clip for clip in labelled if clip.good is not None]
     return Comparison(
         auc={name: area_under_roc(predictions, first.seed) for name, predictions in told.items()},
-        clips=int(told[BASELINE].decided.sum()),
-        videos=len(set(told[BASELINE].videos[told[BASELINE].decided].tolist())),
+        differences={
+            (name, other): difference_of_areas(told[name], told[other], first.seed)
+            for other, name in combinations(told, 2)
+        },
+        precision={name: found[0] for name, found in ruled.items()},
+        recall={name: found[1] for name, found in ruled.items()},
+        clips=len(decided),
+        videos=len({clip.video_id for clip in decided}),
         folds=int(folds.max()) + 1,
         shuffled=shuffled,
+    )
+
+
+def _at_rule(
+    told: Predictions, folds: npt.NDArray[np.intp], settings: TrainSettings
+) -> tuple[Measured, Measured]:
+    """Precision and recall."""
+    found = decide_by_others(told, folds, lambda others: choose_rule(others, settings))
+    return (
+        precision(told, found.kept, settings.seed),
+        share(found.kept, told.good & found.ruled, told.videos, settings.seed),
     )
 
 

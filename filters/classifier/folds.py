@@ -35,7 +35,7 @@ def make_folds(clips: Sequence[Labelled], folds: int, seed: int, where: str) -> 
     with_class = {name: len(set(videos[decided & mask])) for name, mask in (("good", good), ("bad", ~good))}
     for count in range(min(folds, *with_class.values()), MIN_FOLDS - 1, -1):
         for attempt in range(_TRIES):
-            split = StratifiedGroupKFold(count, shuffle=True, random_state=seed + attempt)
+            split = StratifiedGroupKFold(count, shuffle=True, random_state=_state(seed, attempt))
             fold_of: dict[str, int] = {}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of few members of a class; what matters is checked below
@@ -59,6 +59,11 @@ def make_folds(clips: Sequence[Labelled], folds: int, seed: int, where: str) -> 
 def hash_videos(video_ids: Sequence[str]) -> list[str]:
     """By what a card names the videos that were learned from: sorted hashes, which tell of no video."""
     return sorted({hashlib.sha256(video_id.encode()).hexdigest()[:16] for video_id in video_ids})
+
+
+def _state(seed: int, attempt: int) -> int:
+    """Scikit-learn takes 32 bits."""
+    return int(hashlib.sha256(f"folds:{seed}:{attempt}".encode()).hexdigest()[:8], 16)
 
 
 def _by_hash(video_id: str, folds: int) -> int:

@@ -3,6 +3,10 @@
 Intervals are percentiles of a bootstrap that draws whole videos (Davison & Hinkley 1997, section 3.8).
 `scipy.stats.bootstrap` has no place for a draw that lacks one of the classes, of which there is no ROC:
 its interval is then not a number. So the draws are made here, and those are left out.
+
+Of fewer than three videos no draw can tell what others would be like, and there is no interval. Where a
+share is 0 or 1 in every video, every draw says the same; the interval is then that of Wilson (1927), as
+if each video were one clip.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 LEVEL = 0.95
+MIN_VIDEOS = 3
+"""A figure of clips of fewer videos has no interval."""
+
 _DRAWS = 500
 _DECIMALS = 4
 _BINS = 10
@@ -56,6 +63,15 @@ class Predictions:
     quality: Floats
     confidence: Floats
 
+    def some(self, which: Mask) -> Predictions:
+        """Those of some clips alone.
+
+        Args:
+            which: `[clips]`.
+        """
+        clips = [clip for clip, taken in zip(self.clips, which.tolist(), strict=True) if taken]
+        return Predictions(clips, self.quality[which], self.confidence[which])
+
     @cached_property
     def decided(self) -> Mask:
         """Which clips are labelled good or bad."""
@@ -77,11 +93,24 @@ def area_under_roc(told: Predictions, seed: int = 0) -> Measured:
     from sklearn.metrics import roc_auc_score
 
     decided, good = told.decided, told.good
-    found = by_video(_area_of_draw(told.quality, decided & good, decided & ~good), told.videos, seed)
+    area = _area_of_draw(told.quality, decided & good, decided & ~good)
+    found = by_video(area, told.videos, (decided & good, decided & ~good), seed)
     if found.value is None:
         return found
     value = _rounded(float(roc_auc_score(good[decided], told.quality[decided])))
     return found.model_copy(update={"value": value})
+
+
+def difference_of_areas(told: Predictions, other: Predictions, seed: int = 0) -> Measured:
+    """By how much the area of `told` is larger than that of `other`, of the same clips.
+
+    Both are of the same draws of videos, so what makes a video hard for both is not taken for a difference.
+    """
+    good, bad = told.decided & told.good, told.decided & ~told.good
+    one, two = (_area_of_draw(each.quality, good, bad) for each in (told, other))
+    return by_video(
+        lambda weights: one(weights) - two(weights), told.videos, (good, bad), seed, is_share=False
+    )
 
 
 def precision(told: Predictions, kept: Mask, seed: int = 0) -> Measured:
@@ -118,18 +147,30 @@ def share(hit: Mask, of: Mask, videos: npt.NDArray[np.str_], seed: int = 0) -> M
         total = weights[of].sum()
         return float(weights[of & hit].sum() / total) if total else float("nan")
 
-    return by_video(ratio, videos, seed)
+    return by_video(ratio, videos, (of,), seed)
 
 
-def by_video(statistic: Callable[[Floats], float], videos: npt.NDArray[np.str_], seed: int = 0) -> Measured:
+def by_video(
+    statistic: Callable[[Floats], float],
+    videos: npt.NDArray[np.str_],
+    of: Sequence[Mask],
+    seed: int = 0,
+    *,
+    is_share: bool = True,
+) -> Measured:
     """A statistic of weighted clips, with its interval over draws of videos.
 
     Args:
         statistic: of the weights of clips, `[clips]`; not a number where it is not defined.
+        of: the clips that it hangs on, `[clips]` each; it is not defined without some of every mask.
+        is_share: whether it lies in 0 to 1; one that is 0 or 1 in every draw then has Wilson's interval.
     """
     value = statistic(np.ones(len(videos)))
     if np.isnan(value):
         return Measured(value=None, low=None, high=None)
+    carrying = min(len(np.unique(videos[mask])) for mask in of)
+    if carrying < MIN_VIDEOS:
+        return Measured(value=_rounded(value), low=None, high=None)
     names, place = np.unique(videos, return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = []
@@ -137,10 +178,17 @@ def by_video(statistic: Callable[[Floats], float], videos: npt.NDArray[np.str_],
         times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
         drawn.append(statistic(times[place].astype(np.float64)))
     found = [figure for figure in drawn if not np.isnan(figure)]
-    if len(names) < 2 or not found:
-        return Measured(value=_rounded(value), low=None, high=None)
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if is_share and value in (0.0, 1.0) and low == high:
+        low, high = _wilson(int(value) * carrying, carrying)
     return Measured(value=_rounded(value), low=_rounded(low), high=_rounded(high))
+
+
+def _wilson(hits: int, of: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def _area_of_draw(quality: Floats, good: Mask, bad: Mask) -> Callable[[Floats], float]:

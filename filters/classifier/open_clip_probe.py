@@ -60,7 +60,7 @@ class OpenClipProbe(Backbone):
         import torch
 
         return batches(
-            lambda part: self._visual(self.look.normalise(part)),
+            lambda part: pooled(self._visual(self.look.normalise(part))),
             torch.from_numpy(pictures),
             len(pictures),
             self._settings.device,
@@ -105,9 +105,7 @@ class OpenClipProbe(Backbone):
 
     def whole(self, fitted: nn.Module) -> nn.Module:
         """The image tower with the head behind it."""
-        import torch
-
-        return torch.nn.Sequential(OrderedDict(visual=self._visual.cpu(), head=fitted))
+        return _tower_with_head(self._visual.cpu(), fitted)
 
 
 def build(shape: Mapping[str, Any]) -> nn.Module:
@@ -117,7 +115,24 @@ def build(shape: Mapping[str, Any]) -> nn.Module:
 
     vision = dict(shape["vision_cfg"]) | {"timm_model_pretrained": False}
     visual = _build_vision_tower(shape["embed_dim"], vision, shape["quick_gelu"])
-    return torch.nn.Sequential(OrderedDict(visual=visual, head=torch.nn.Linear(shape["embed_dim"], 1)))
+    return _tower_with_head(visual, torch.nn.Linear(shape["embed_dim"], 1))
+
+
+def pooled(told: Any) -> Any:
+    """The picture's feature; towers of the CoCa kind tell those of its parts beside it."""
+    return told[0] if isinstance(told, tuple) else told
+
+
+def _tower_with_head(visual: nn.Module, head: nn.Module) -> nn.Module:
+    import torch
+
+    class Probe(torch.nn.Sequential):
+        """Named like its parts, so that files of either kind of tower are read alike."""
+
+        def forward(self, pictures: Any) -> Any:
+            return head(pooled(visual(pictures)))
+
+    return Probe(OrderedDict(visual=visual, head=head))
 
 
 def _load(model: str, weights: str | None) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.classifier.backbones import Backbone, Epoch, Lesson, Seen, batches, read_state
+from filters.classifier.calibrate import fit_temperature, nll
 from filters.classifier.look import Look, Pictures
 from filters.classifier.settings import TrainSettings
 from shards.errors import UserError
@@ -31,9 +32,10 @@ _PICTURES_AT_ONCE = 64
 _STATISTICS_PICTURES = 256
 
 # What may differ between two pictures of the same play: the side it goes to, a few pixels, the light, and
-# how often it was encoded.
+# how often it was encoded. And the colours: each game has its own, and there are few games to learn from.
 _SHIFT = 0.05
 _LIGHT = 0.15
+_HUE, _SATURATION, _GRAY_SHARE = 0.5, 0.5, 0.2
 _JPEG_QUALITY = (60, 95)
 _JPEG_SHARE = 0.3
 
@@ -58,14 +60,13 @@ class ResNet18(Backbone):
         """See `Backbone.fit`; the weights of the epoch with the least loss on validation are kept."""
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+        from torch.optim.swa_utils import AveragedModel
 
         good, train, validation = lesson.good, lesson.train, lesson.validation
         with torch.random.fork_rng():
             torch.manual_seed(self._settings.seed)
             model = self._begin().to(self._settings.device)
-            average = get_ema_multi_avg_fn(_AVERAGE_DECAY)  # type: ignore[no-untyped-call]
-            averaged = AveragedModel(model, multi_avg_fn=average)
+            averaged = AveragedModel(model, avg_fn=_average)
             optimizer = torch.optim.AdamW(
                 model.parameters(), lr=self._settings.learning_rate, weight_decay=self._settings.weight_decay
             )
@@ -87,9 +88,9 @@ class ResNet18(Backbone):
                     optimizer.step()
                     averaged.update_parameters(model)
                 self._learn_statistics(averaged.module, seen, train)
-                told = torch.from_numpy(self.logits(averaged.module, seen[validation]).mean(axis=1))
-                weights = torch.from_numpy(_balance(good, validation))[validation]
-                found = float(loss_of(told.float(), targets[validation], weights))
+                told = self.logits(averaged.module, seen[validation]).mean(axis=1)
+                # It is calibrated in the end; long before it tells the classes apart best, it is too sure.
+                found = nll(told, good[validation], fit_temperature(told, good[validation]))
                 on_epoch(epoch, found)
                 if found < best_loss:
                     best, best_loss, since = copy.deepcopy(averaged.module.state_dict()), found, 0
@@ -164,6 +165,12 @@ def build(_: Mapping[str, Any]) -> nn.Module:
     return model
 
 
+def _average(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """The moving average of a weight after a step; of the first few steps it forgets sooner."""
+    weight = 1 - min(_AVERAGE_DECAY, (1 + int(steps)) / (4 + int(steps)))
+    return average + (now - average) * weight
+
+
 def _balance(good: npt.NDArray[np.bool_], places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
     """Weights of clips by which both classes at these places weigh the same, and the mean is 1."""
     share = good[places].mean()
@@ -180,7 +187,8 @@ def _augmentation(look: Look) -> Any:
         [
             v2.RandomHorizontalFlip(),
             v2.RandomCrop((look.height_px, look.width_px), padding=[across, down], padding_mode="edge"),
-            v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT),
+            v2.ColorJitter(brightness=_LIGHT, contrast=_LIGHT, saturation=_SATURATION, hue=_HUE),
+            v2.RandomGrayscale(_GRAY_SHARE),
             v2.RandomApply([v2.Lambda(_encoded_again)], p=_JPEG_SHARE),
         ]
     )

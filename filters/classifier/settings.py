@@ -26,7 +26,7 @@ class TrainSettings(Block):
         weights: of `open_clip`: a tag of that model's weights, which is downloaded, or a local file.
         epochs: at most; training stops when the loss on validation has not fallen for `patience` epochs.
         folds: into which the videos are split, at most; fewer where the labels are of few videos.
-        target_precision: the share of good clips among those that the rule keeps.
+        target_precision: the least share of good clips among the kept, at a confidence of 95%.
         keep_share: instead: the share of the labelled clips that the rule keeps.
         threads: of torch on the CPU. It is part of the settings, since sums of other parts are other sums,
             and threads that wait for each other on a busy machine take many times as long.

@@ -3,7 +3,8 @@
 The videos are split into K folds. Each fold in turn is predicted by a model that learned from K - 2
 of the others and was stopped and calibrated by the last one. These predictions are of clips that no
 model had learned from, all labelled clips have one, and so the decision rule and every figure of the
-card can be had from few labels. The classifier that is kept is trained once more, on all folds but
+card can be had from few labels. Precision and recall are of decisions by rules that were chosen without
+the fold they decide on. The classifier that is kept is trained once more, on all folds but
 the one it is stopped and calibrated by; the figures are those of its slightly poorer siblings.
 """
 
@@ -14,6 +15,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,14 +25,13 @@ from filters.classifier import calibrate
 from filters.classifier.artifact import CLASSIFIER_VERSION, Card, weights_bytes
 from filters.classifier.backbones import Backbone, Lesson, Seen, make_backbone, on_threads
 from filters.classifier.clips import Clips
-from filters.classifier.decide import Rule, rule_for_precision, rule_for_share
+from filters.classifier.decide import Rule, decide_by_others, rule_for_precision, rule_for_share
 from filters.classifier.folds import hash_videos, make_folds
 from filters.classifier.measures import (
     Measured,
     Predictions,
     area_under_roc,
     precision,
-    recall,
     reliability,
     share,
 )
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _DECIMALS = 6
 _LIBRARIES = ("genieset", "torch", "torchvision", "open_clip_torch", "scikit-learn", "numpy")
 
-# Places and devices; who trains elsewhere makes the same classifier.
+# Where files lie is of no account; what was in them is the card's `start` and `shape`.
 _NOT_TOLD = {"init", "model", "weights", "device"}
 
 
@@ -129,13 +130,15 @@ def _train(
         look=backbone.look,
         temperature=temperature,
         rule=rule,
-        metrics=figures(found, rule, settings.seed),
+        metrics=figures(found, folds, settings),
         reliability=reliability(found.told),
         labels=labels.hash,
         counts=count_labels(labelled),
         train=_videos(labelled, lesson.train),
         validation=_videos(labelled, lesson.validation),
         folds=count,
+        start=started_with(settings),
+        device=settings.device.partition(":")[0],
         settings=settings.model_dump(mode="json", exclude=_NOT_TOLD),
         libraries={"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
     )
@@ -175,6 +178,18 @@ def cross_validate(
     )
 
 
+def started_with(settings: TrainSettings) -> str:
+    """What a card says of the weights that a training begins with."""
+    given = settings.init if settings.backbone == "resnet18" else settings.weights
+    if given is None:
+        return "random"
+    path = Path(given)
+    if not path.is_file():
+        return str(given)
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
 def choose_rule(told: Predictions, settings: TrainSettings) -> Rule | None:
     """The rule for what the settings ask for; None if there is none."""
     if settings.keep_share is not None:
@@ -182,15 +197,18 @@ def choose_rule(told: Predictions, settings: TrainSettings) -> Rule | None:
     return rule_for_precision(told, settings.target_precision)
 
 
-def figures(found: CrossValidated, rule: Rule | None, seed: int) -> dict[str, Measured]:
+def figures(
+    found: CrossValidated, folds: npt.NDArray[np.intp], settings: TrainSettings
+) -> dict[str, Measured]:
     """The figures of a card."""
-    told = found.told
-    measured = {"auc": area_under_roc(told, seed)}
-    if rule:
-        kept = rule.keeps(told)
-        measured["precision"] = precision(told, kept, seed)
-        measured["recall"] = recall(told, kept, seed)
-        measured["kept_share"] = share(kept, np.ones_like(kept), told.videos, seed)
+    told, seed = found.told, settings.seed
+    at_rule = decide_by_others(told, folds, lambda others: choose_rule(others, settings))
+    measured = {
+        "auc": area_under_roc(told, seed),
+        "precision": precision(told, at_rule.kept, seed),
+        "recall": share(at_rule.kept, told.good & at_rule.ruled, told.videos, seed),
+        "kept_share": share(at_rule.kept, at_rule.ruled, told.videos, seed),
+    }
     for name, value in (("nll", found.nll), ("nll_uncalibrated", found.nll_uncalibrated)):
         measured[name] = Measured(value=round(value, _DECIMALS), low=None, high=None)
     return measured

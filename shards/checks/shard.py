@@ -84,7 +84,7 @@ class _Check:
         index: list[Fault] = []
         try:
             # Names that lead out of the dataset are nobody's.
-            self.store.path(name)
+            self.store.where(name)
         except ValueError:
             yield self._field("name", f"is {name!r}, which is no name inside a dataset")
             return

@@ -16,6 +16,7 @@ from filters.base import (
     Scorer,
     load_scorers,
     measure,
+    measure_many,
     score_names,
     scorer_folder,
     scorer_names,
@@ -99,6 +100,12 @@ def test_the_same_clip_gets_the_same_scores_and_stays_as_it_is(scorer: Scorer, c
     assert measure([scorer], seen(clip)) == measure([scorer], seen(clip)) == measure([again], seen(clip))
 
 
+@pytest.mark.parametrize("box", BOXES[:2])
+def test_several_clips_get_the_scores_of_each(scorer: Scorer, box: ContentBox) -> None:
+    clips = [seen(clip, box) for clip in CLIPS]
+    assert measure_many([scorer], clips) == [measure([scorer], clip) for clip in clips]
+
+
 @pytest.fixture(scope="module")
 def measured_while_cut(
     make_video: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
@@ -124,6 +131,24 @@ def test_measured_from_its_pack_a_clip_gets_the_same_scores(
     store.remove(name)
     assert measure_pack(MeasureUnit(store.url, pack, (called,))) == 2
     assert store.read(name) == before
+
+
+@pytest.mark.parametrize("batch", [1, 2, 16])
+def test_the_scores_of_a_pack_are_the_same_bytes_whatever_is_measured_at_once(
+    batch: int, measured_while_cut: tuple[Store, str], untrained: Callable[..., str], tmp_path: Path
+) -> None:
+    store, pack = measured_while_cut
+    names = (*scorer_names(), f"quality@{tmp_path / untrained(tmp_path)}")
+    found = []
+    for at_once in (1, batch):
+        assert measure_pack(MeasureUnit(store.url, pack, names, batch=at_once)) == 2
+        found.append([store.read(score_name(name, pack)) for name in names])
+    assert found[0] == found[1]
+
+
+def test_a_device_that_is_not_there_is_one_line(untrained: Callable[..., str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--device cuda:7: is not on this machine"):
+        load_scorers((f"quality@{tmp_path / untrained(tmp_path)}",), "cuda:7")
 
 
 def test_what_looks_at_wide_frames_says_so() -> None:

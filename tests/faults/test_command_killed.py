@@ -74,7 +74,7 @@ def test_ctrl_c_when(
     assert process.returncode == 130
     assert out == ""
     assert [line for line in told.splitlines() if not line.startswith(("discover:", "ingest:"))] == [
-        "interrupted; the same command goes on from here"
+        "interrupted; what is done is kept, the same command does the rest"
     ]
     assert faults_in(dataset) == []
     build(config, scratch)

@@ -96,7 +96,7 @@ def test_ctrl_c(long_build: LongBuild, expected: dict[str, str], tmp_path: Path)
         out, told = process.communicate(timeout=60)
         wait_for_silence(scratch)
     assert (process.returncode, out) == (130, "")
-    assert "interrupted; the same command goes on from here" in told.splitlines()
+    assert "interrupted; what is done is kept, the same command does the rest" in told.splitlines()
     assert faults_in(dataset) == []
     with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
         finish(process)

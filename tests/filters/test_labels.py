@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from filters.classifier.folds import make_folds
-from filters.labels import Labelled, check_enough, count_labels, label_clips, read_labels
+from filters.labels import Labelled, check_enough, count_labels, label_clips, read_labels, set_lost_aside
 from shards.errors import UserError
 from shards.keys import clip_key
 
@@ -91,6 +91,9 @@ def test_parquet_and_another_order_are_the_same_labels(tmp_path: Path) -> None:
         ([row(key="no key")], "line 1: not a clip key: 'no key'"),
         ([row(labeller=None)], "line 1: labeller is missing"),
         ([row(at="yesterday")], "line 1: at is 'yesterday'; give a time as 2026"),
+        ([row(at="0001-01-01T00:00:00+10:00")], "line 1: at is '0001-01-01T00:00:00.10:00'; give a time"),
+        ([row(), "[" * 100_000], "line 2: is not JSON"),
+        ([row(label=1), row()], "line 1 and line 2: ann says 1 and 5 of the same at the same time"),
         ([], "holds no label; `genieset label DATASET` makes some"),
         (
             [row(key=clip_key("v", 7))],
@@ -112,6 +115,39 @@ def test_no_file_and_a_damaged_one_are_told(tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(b"PAR1 and nothing more PAR1")
     with pytest.raises(UserError, match="damaged: is damaged"):
         read_labels(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [pa.timestamp("us", "Nowhere/Atlantis"), pa.timestamp("ns", "Nowhere/Atlantis")],
+)
+def test_a_parquet_file_of_an_unknown_time_zone_is_told(tmp_path: Path, zone: pa.DataType) -> None:
+    path = tmp_path / "labels.parquet"
+    at = pa.array([1_767_323_045_000_000], pa.int64()).cast(zone)
+    pq.write_table(pa.Table.from_pylist([row(at=None)]).drop("at").append_column("at", at), path)
+    with pytest.raises(UserError, match=r"labels\.parquet: is damaged or no file of labels \(") as told:
+        read_labels(path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_time_in_nanoseconds_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    at = pa.array([1_767_323_045_000_000_001], pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.Table.from_pylist([row(at=None)]).drop("at").append_column("at", at), path)
+    (found,) = read_labels(path).rows
+    assert found.at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_labels_of_lost_videos_are_set_aside_and_of_unknown_ones_told(tmp_path: Path) -> None:
+    lost = row(key=clip_key("gone", 0))
+    file = read_labels(write(tmp_path, row(), lost, lost, row(key=None, video_id="gone")))
+    kept, aside = set_lost_aside(file, lambda video_id: video_id == "gone")
+    assert (aside.labels, aside.videos) == (3, 1)
+    assert [clip.key for clip in label_clips(kept, keys_of)] == [FIRST]
+    with pytest.raises(UserError, match="line 2: no video 'gone' with clips is in the dataset"):
+        label_clips(set_lost_aside(file, lambda _: False)[0], keys_of)
+    with pytest.raises(UserError, match="every label is of a video whose clips are no longer in the dataset"):
+        set_lost_aside(read_labels(write(tmp_path, lost)), lambda _: True)
 
 
 def clips(video: str, label: float, count: int) -> list[Labelled]:

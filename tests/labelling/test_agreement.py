@@ -33,3 +33,10 @@ def test_the_ends() -> None:
     worst = agreement([("a", 1), ("a", 5), ("b", 5), ("b", 1)])
     assert worst.alpha is not None
     assert worst.alpha < 0
+
+
+def test_of_few_clips_nothing_is_shown() -> None:
+    few = agreement((f"v_{place:08d}", 5) for place in (*range(9), *range(8)))
+    assert few.shown is None
+    many = agreement((f"v_{place:08d}", place % 2 + 1) for place in (*range(10), *range(10)))
+    assert many.shown == 1.0

@@ -91,6 +91,18 @@ def test_an_answer_or_undo_that_comes_twice_is_one(database: Database, store: St
         answers.give(queue.plan, answer(1, "w_00000000"))
 
 
+def test_an_answer_with_the_id_of_another_is_refused_and_not_lost_in_silence(
+    database: Database, store: Store
+) -> None:
+    queue, answers = opened(database, store), Answers(database)
+    one, other = sorted(queue.keys())[:2]
+    answers.give(queue.plan, answer(0, one))
+    for second in (answer(0, other), answer(0, one, labeller="bob"), answer(0, one, label=2)):
+        with pytest.raises(ValueError, match="id-0000000000000"):
+            answers.give(queue.plan, second)
+    assert [said.key for said in answers.last(queue.plan, "ada", 10)] == [one]
+
+
 OPS = st.lists(st.tuples(st.sampled_from(["ada", "bob"]), st.sampled_from("12345su")), max_size=40)
 
 

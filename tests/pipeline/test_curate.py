@@ -95,18 +95,22 @@ def test_a_null_matters_only_where_no_earlier_rule_dropped_the_clip() -> None:
     assert decisions(table, rules) == ["dropped:static", "kept"]
 
 
-def test_chance_decides_nothing() -> None:
-    with pytest.raises(SettingError, match="leave chance out"):
-        decide(clips(motion=[0.0] * 100), {"lucky": "random() > 0.5"})
+@pytest.mark.parametrize("rule", ["random() > 0.5", "row_number() OVER () < 50"])
+def test_neither_chance_nor_the_order_of_clips_decides(rule: str) -> None:
+    with pytest.raises(SettingError, match="leave chance and the order of clips out"):
+        decide(clips(motion=[0.0] * 100), {"lucky": rule})
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
+        ("motoin > 0", r"^curate\.rules\.r: 'motoin > 0': there is no column motoin; did you mean motion\?$"),
+        ("zzz > 0", "there is no column zzz; there are key, video_id, .*motion"),
         (
-            "motoin > 0",
-            r"^curate\.rules\.r: 'motoin > 0': .*motoin.*; a rule is an SQL predicate on .*motion",
+            "faces < 1",
+            "faces is a scorer, which gives face_area, .*; name one of these, and add faces to `scorers:`$",
         ),
+        ("face_area < 1", "face_area is of a scorer that was not asked for; add faces to `scorers:`"),
         ("motion >", "Parser Error"),
         ("motion > 0; DROP TABLE clips", "Parser Error"),
         ("motion > (SELECT count(*) FROM read_csv('/etc/passwd'))", "Permission Error|disabled"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -20,15 +21,25 @@ from filters.classifier.compare import compare
 from filters.classifier.evaluate import evaluate
 from filters.classifier.folds import hash_videos
 from filters.classifier.settings import TrainSettings
-from filters.classifier.train import Trained, train
+from filters.classifier.train import Trained, started_with, train
 from filters.labels import read_labels
 from shards.errors import UserError
 from shards.index import decode_frames, read_clip, read_index
 from shards.store import Store
 
-RESNET = TrainSettings(frames=2, size_px=(40, 24), epochs=12, patience=6, folds=3, batch_clips=8, seed=1)
+# Of sixteen good clips no more than a precision of 0.83 is sure, of two folds' ten no more than 0.74.
+RESNET = TrainSettings(
+    frames=2,
+    size_px=(40, 24),
+    epochs=12,
+    patience=6,
+    folds=3,
+    batch_clips=8,
+    seed=1,
+    target_precision=0.6,
+)
 
-TINY = {
+TINY: dict[str, Any] = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 1, "layers": 1},
@@ -45,8 +56,12 @@ class Quiet:
 @pytest.fixture
 def tiny(tmp_path: Path) -> TrainSettings:
     """A tiny model of open_clip with random weights, from local files."""
+    return tiny_model(tmp_path, TINY)
+
+
+def tiny_model(tmp_path: Path, config_json: dict[str, Any]) -> TrainSettings:
     config = tmp_path / "tiny-clip.json"
-    config.write_text(json.dumps(TINY))
+    config.write_text(json.dumps(config_json))
     open_clip.add_model_config(config)
     torch.manual_seed(0)
     save_file(open_clip.create_model("tiny-clip").state_dict(), tmp_path / "tiny.safetensors")
@@ -71,11 +86,11 @@ def test_it_learns_an_easy_difference_and_its_rule_meets_the_target(trained: Tra
     assert auc.value is not None
     assert auc.value > 0.95
     assert auc.low is not None
-    assert auc.low > 0.8
+    assert auc.low > 0.6
     assert precision.value is not None
     assert precision.value >= 0.9
     assert card.rule is not None
-    assert card.rule.target == "precision 0.9"
+    assert card.rule.target == "precision 0.6"
     assert card.counts == {"1": 16, "2": 0, "3": 0, "4": 0, "5": 16}
     assert not set(card.train) & set(card.validation)
     assert {*card.train, *card.validation} == set(hash_videos([f"file-{n}" for n in range(8)]))
@@ -121,6 +136,13 @@ def test_shuffled_labels_teach_nothing_and_the_scores_are_a_baseline(
     found = compare(small.clips, read_labels(labels), [tiny], told, Quiet())
     assert found.auc.keys() == {"scores", "open_clip"}
     assert found.auc["scores"].value == 1.0
+    (difference,) = found.differences.values()
+    assert found.differences.keys() == {("open_clip", "scores")}
+    assert difference.value == pytest.approx((found.auc["open_clip"].value or 0) - 1, abs=1e-4)
+    assert found.precision.keys() == found.recall.keys() == found.auc.keys()
+    alone = compare(small.clips, read_labels(labels), [tiny], {}, Quiet())
+    assert (alone.auc.keys(), alone.differences, alone.clips) == ({"open_clip"}, {}, 32)
+    assert alone.auc["open_clip"] == found.auc["open_clip"]
     # Of many shuffles the mean: of one alone, eight videos say little.
     areas = [
         compare(
@@ -159,6 +181,19 @@ def test_a_probe_on_open_clip_is_trained_and_needs_its_files_no_more(
     assert (trained.card.look.width_px, trained.card.look.height_px) == (32, 32)
 
 
+def test_a_tower_that_tells_of_parts_of_a_picture_too_is_a_backbone(
+    small: Any, labels: Path, tmp_path: Path
+) -> None:
+    settings = tiny_model(tmp_path, TINY | {"vision_cfg": TINY["vision_cfg"] | {"output_tokens": True}})
+    trained = train(small.clips, read_labels(labels), settings, Quiet())
+    location = str(tmp_path / save_classifier(Store(tmp_path), trained.card, trained.weights))
+    found = evaluate(
+        small.clips, read_labels(labels), load_classifier(location), {}, lambda *_: None, with_trained=True
+    )
+    assert found.auc.value is not None
+    assert found.auc.value > 0.8
+
+
 def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_video(
     trained: Trained, small: Any, write_labels: Callable[..., Path], labels: Path, tmp_path: Path
 ) -> None:
@@ -184,6 +219,7 @@ def test_a_test_leaves_out_what_was_trained_on_and_counts_by_label_source_and_vi
     assert found.by_label["4"].share.value is not None
     assert found.by_source.keys() == {"files"}
     assert found.by_video.keys() == small.packs.keys() - {"file-0"}
+    assert {group.share.low for group in found.by_video.values()} == {None}
     assert found.recall is not None
 
 
@@ -196,11 +232,25 @@ def test_a_start_is_read_from_a_local_file_and_another_model_s_is_refused(
     path = tmp_path / "resnet18.pth"
     torch.save(torchvision.models.resnet18().state_dict(), path)
     settings = RESNET.model_copy(update={"init": path, "epochs": 1})
-    assert train(small.clips, read_labels(labels), settings, Quiet()).card.id != trained.card.id
+    found = train(small.clips, read_labels(labels), settings, Quiet()).card
+    assert found.id != trained.card.id
+    assert found.start == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert (trained.card.start, trained.card.device) == ("random", "cpu")
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
     settings = RESNET.model_copy(update={"init": tmp_path / "other.safetensors"})
     with pytest.raises(UserError, match=r"--init .*other.safetensors: is not a state dict of torchvision's"):
         train(small.clips, read_labels(labels), settings, Quiet())
+
+
+def test_a_card_says_what_the_weights_were_that_it_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"w")
+    told = f"sha256:{hashlib.sha256(b'w').hexdigest()}"
+    probe = RESNET.model_copy(update={"backbone": "open_clip"})
+    assert started_with(RESNET) == "random"
+    assert started_with(RESNET.model_copy(update={"init": path})) == told
+    assert started_with(probe.model_copy(update={"weights": str(path), "init": path})) == told
+    assert started_with(probe.model_copy(update={"weights": "laion2b_s34b_b79k"})) == "laion2b_s34b_b79k"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +289,7 @@ def test_a_file_that_is_no_weights_is_told(tmp_path: Path, small: Any, labels: P
         (lambda folder: (folder / "card.json").write_text("{}"), "card.json is damaged or no classifier's"),
         (lambda folder: (folder / "card.json").write_bytes(b"\xff\x00"), "card.json is damaged or no"),
         (lambda folder: change(folder, temperature=2.0), "card.json is not the one it was saved with"),
-        (lambda folder: change(folder, version=99), "is of version 99, this Genieset reads 1"),
+        (lambda folder: change(folder, version=99), "is of version 99, this Genieset reads 2"),
     ],
 )
 def test_a_damaged_classifier_is_one_line(
@@ -256,8 +306,6 @@ def test_a_damaged_classifier_is_one_line(
 def test_weights_of_another_model_do_not_fit(trained: Trained, tmp_path: Path) -> None:
     folder = tmp_path / save_classifier(Store(tmp_path), trained.card, trained.weights)
     tensors = load_file(folder / "model.safetensors") | {"fc.weight": torch.zeros(2, 512)}
-    import hashlib
-
     from safetensors.torch import save
 
     from filters.classifier.artifact import Card
