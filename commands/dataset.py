@@ -72,6 +72,10 @@ def verify(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Check again what an interrupted verify had found whole.")
     ] = False,
+    forgotten: Annotated[
+        bool,
+        typer.Option("--forgotten", help="Prove instead that nothing is left of forgotten videos."),
+    ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many shards at once.")] = 1,
     ray_address: RayAddress = None,
     as_json: Json = False,
@@ -81,6 +85,9 @@ def verify(
     from pipeline.verify import verify_dataset
     from shards.store import Store
 
+    if forgotten:
+        _verify_forgotten(Store(dataset), as_json=as_json)
+        return
     with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
         report = verify_dataset(
             Store(dataset), engine, progress, number=version, sample=sample, staged=staged, fresh=fresh
@@ -97,6 +104,31 @@ def verify(
             + (f"{len(found.faults)} faults" if found.faults else "no fault")
         )
     if found.faults:
+        raise typer.Exit(1)
+
+
+def _verify_forgotten(store: Store, *, as_json: bool) -> None:
+    from shards.checks.forgotten import check_forgotten
+    from shards.tombstones import forgotten_ids
+
+    looked_at = 0
+    with screen.progress() as progress:
+
+        def on_object(done: int, total: int, name: str) -> None:
+            nonlocal looked_at
+            looked_at = total
+            progress.step("verify", done, total, name)
+
+        faults = check_forgotten(store, on_object)
+    if as_json:
+        screen.print_json({"objects": looked_at, "faults": [asdict(fault) for fault in faults]})
+    else:
+        _print_faults(faults)
+        screen.say(
+            f"{len(forgotten_ids(store))} forgotten videos, {looked_at:,} objects: "
+            + (f"{len(faults)} places hold something of them" if faults else "nothing is left of them")
+        )
+    if faults:
         raise typer.Exit(1)
 
 

@@ -39,7 +39,9 @@ from shards.commits import commit_journal
 from shards.errors import SettingError, UserError
 from shards.manifest import Version
 from shards.records import Video
+from shards.runs import announce
 from shards.store import Store
+from shards.tombstones import forgotten_ids
 
 CONFIG_NAME = "config.json"
 """The config that the dataset was last worked on with."""
@@ -94,6 +96,9 @@ def discover(config: BuildConfig, progress: Progress, *, again: bool = True) -> 
 
     Args:
         again: whether a source that has found videos already is asked once more.
+
+    Raises:
+        UserError: a source leads nowhere, or garbage is being collected, or a video forgotten.
     """
     store = _open(config)
     problems: list[str] = []
@@ -108,13 +113,14 @@ def discover(config: BuildConfig, progress: Progress, *, again: bool = True) -> 
         left_alone = budgets.left_alone_s(site, time.time()) > 0
         return math.inf if left_alone else settings_of(config.sites, site).pause_s
 
-    for number, source in enumerate(config.sources):
-        if not again and candidates.knows(store, source):
-            continue
-        with _of_source(number):
-            source.check()
-            new = candidates.discover(store, source, problem, pause_s)
-        progress.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
+    with at_work(store, progress) as told:
+        for number, source in enumerate(config.sources):
+            if not again and candidates.knows(store, source):
+                continue
+            with _of_source(number):
+                source.check()
+                new = candidates.discover(store, source, problem, pause_s)
+            told.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
     return tuple(problems)
 
 
@@ -140,10 +146,11 @@ def ingest(
         with _of_source(number):
             source.check()
     check_classifier(config)
-    books = _known(config)
-    for video_id in only:
-        _known_video(books, config, video_id)
     with at_work(store, progress) as told:
+        # Read only now: what is forgotten later waits for the end of this.
+        books = _known(config)
+        for video_id in only:
+            _known_video(books, config, video_id)
         ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), told)
         measure_missing(store, books_of(config).ingested(), config.measured, engine, told)
     return books_of(config)
@@ -172,22 +179,29 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
     """Decide on every measured clip, and write the catalog; `explain` tells each rule's effect too.
 
     Raises:
-        UserError: no video is known, none was cut with these settings, or a rule is wrong.
+        UserError: no video is known, none was cut with these settings, a rule is wrong, or garbage is being
+            collected.
     """
-    books = _known(config)
-    packs = books.ingested()
-    if not packs and PENDING in books.counts():
-        raise UserError(
-            f"dataset {config.dataset}: no video was cut with these settings; `genieset ingest` cuts them "
-            "(wide scorers look at frames that are cut with the clips)"
-        )
-    store = _open(config)
-    catalog = books.catalog()
-    selection = select(store, [entry.pack for entry in packs], config, catalog, explain=explain)
-    measured = sum(entry.clips for entry in packs)
-    if len(selection.clips) != measured:
-        raise RuntimeError(f"{measured} clips are committed, and {len(selection.clips)} lie in their packs")
-    write_curated(store, catalog, selection.clips)
+    store = Store(config.dataset)
+    if not store.exists(CONFIG_NAME):
+        _known(config)  # where there is no dataset, none is begun
+    with announce(store, "build"):
+        books = _known(config)
+        packs = books.ingested()
+        if not packs and PENDING in books.counts():
+            raise UserError(
+                f"dataset {config.dataset}: no video was cut with these settings; `genieset ingest` cuts "
+                "them (wide scorers look at frames that are cut with the clips)"
+            )
+        store = _open(config)
+        catalog = books.catalog()
+        selection = select(store, [entry.pack for entry in packs], config, catalog, explain=explain)
+        measured = sum(entry.clips for entry in packs)
+        if len(selection.clips) != measured:
+            raise RuntimeError(
+                f"{measured} clips are committed, and {len(selection.clips)} lie in their packs"
+            )
+        write_curated(store, catalog, selection.clips)
     return selection
 
 
@@ -203,6 +217,12 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
         def on_shard(done: int, total: int) -> None:
             told.step("publish", done, total, f"shard {done}")
 
+        forgotten = forgotten_ids(store)
+        if forgotten and not forgotten.isdisjoint(selection.clips["video_id"].unique().to_pylist()):
+            raise UserError(
+                f"dataset {config.dataset}: a video was forgotten since the clips were decided on; "
+                "run the same command again"
+            )
         videos = books_of(config).catalog()
         version = publish_selection(store, selection, videos, config.recipe, engine, on_shard)
     kept, published = _kept(selection), sum(version.splits.values())

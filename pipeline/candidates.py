@@ -18,6 +18,7 @@ from pipeline.page_info import info_text
 from pipeline.sources.base import Found, Source
 from shards.records import CANDIDATE_SCHEMA, Video
 from shards.store import Store
+from shards.tombstones import forgotten_ids
 
 TABLE_SCHEMA = CANDIDATE_SCHEMA.append(pa.field("info", pa.string()))
 """A row for each discovered video; `info` is fields of yt-dlp's info dict as JSON."""
@@ -31,6 +32,8 @@ def discover(
 ) -> int:
     """Look for videos and add them to the source's table; returns the number of new ones.
 
+    Those that were forgotten are passed over.
+
     Args:
         problem: is told, in one line, of each part of the source that could not be read.
         pause_s: how long to wait between two requests to a site.
@@ -38,10 +41,13 @@ def discover(
     Raises:
         SettingError: a setting of the source leads nowhere.
     """
-    before = _read(store, source)
+    forgotten = forgotten_ids(store)
+    before = _without(_read(store, source), forgotten)
     known = set(before["video_id"].to_pylist())
     found: dict[str, Found] = {}
-    for seen in source.discover(problem, known, pause_s):
+    for seen in source.discover(problem, known | forgotten, pause_s):
+        if seen.video.video_id in forgotten:
+            continue
         earlier = found.get(seen.video.video_id)
         found[seen.video.video_id] = _told_again(seen, earlier) if earlier else seen
     again = pc.is_in(before["video_id"], value_set=pa.array(found, pa.string()))
@@ -57,11 +63,12 @@ def discover(
 
 
 def read_table(store: Store, sources: Iterable[Source]) -> pa.Table:
-    """Every video found so far: a table of `TABLE_SCHEMA`, one row a video, sorted by id.
+    """Every video found so far and not forgotten: a table of `TABLE_SCHEMA`, one row a video, sorted by id.
 
     What several sources found is as the first of them tells it, with every place where it was found.
     """
     table = pa.concat_tables([TABLE_SCHEMA.empty_table(), *(_read(store, source) for source in sources)])
+    table = _without(table, forgotten_ids(store))
     counts = pc.value_counts(table["video_id"])
     often = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(often):
@@ -106,6 +113,12 @@ def _read(store: Store, source: Source, columns: list[str] | None = None) -> pa.
         return TABLE_SCHEMA.empty_table()
     table = store.read_table(name, columns)
     return table if columns else _with_info(table)
+
+
+def _without(table: pa.Table, video_ids: frozenset[str]) -> pa.Table:
+    if not video_ids:
+        return table
+    return table.filter(pc.invert(pc.is_in(table["video_id"], value_set=pa.array(video_ids, pa.string()))))
 
 
 def _with_info(table: pa.Table) -> pa.Table:

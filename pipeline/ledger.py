@@ -22,6 +22,7 @@ from pipeline.outcomes import INGESTED, OPTED_OUT, PENDING
 from shards.commits import read_commits
 from shards.records import CANDIDATE_SCHEMA, VIDEO_SCHEMA, Video
 from shards.store import Store
+from shards.tombstones import FORGOTTEN, forgotten_ids
 
 _NOBODY = OptOut()
 
@@ -49,14 +50,19 @@ class Books:
         rows: `VIDEO_SCHEMA` with what the download taught, where there was one; besides `pack` and
             `clips` of the ingested, and `passing`: whether a failure is worth another try. Sorted by
             video id.
+        forgotten: how many videos were forgotten; nothing else is known of them.
     """
 
     rows: pa.Table
+    forgotten: int = 0
 
     def counts(self) -> dict[str, int]:
         """State -> number of videos."""
         counted = pc.value_counts(self.rows["state"]).to_pylist()
-        return dict(sorted((entry["values"], entry["counts"]) for entry in counted))
+        counts = {entry["values"]: entry["counts"] for entry in counted}
+        if self.forgotten:
+            counts[FORGOTTEN] = self.forgotten
+        return dict(sorted(counts.items()))
 
     def in_state(self, state: str) -> list[str]:
         """The ids of the videos in a state, sorted."""
@@ -170,7 +176,7 @@ def read_books(
     columns["pack"] = pc.if_else(accepted, commits["pack"], pa.scalar(None, pa.string()))
     columns["clips"] = pc.if_else(accepted, commits["clips"], 0)
     columns["passing"] = pc.and_(tried, pc.fill_null(ends["passing"], fill_value=False))
-    return Books(pa.table(columns))
+    return Books(pa.table(columns), len(forgotten_ids(store)))
 
 
 def _of(candidates: pa.Table, known: pa.Table) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.curate import KEPT, Selection, count_decisions
 from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
 from pipeline.layout import Clips, Held, Shard, lay_out
 from shards.catalog import CLIPS, catalog_names, create_catalog
+from shards.codec import EncodedClip
 from shards.errors import UserError
 from shards.index import (
     CONTENT,
@@ -34,7 +35,8 @@ from shards.index import (
     sample_bytes,
 )
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
-from shards.records import CLIP_SCHEMA
+from shards.receipt import read_receipts, withdrawn_versions
+from shards.records import CLIP_SCHEMA, Placed
 from shards.store import Store, write_parquet
 
 _MIN_DEADLINE_S = 300.0
@@ -62,20 +64,26 @@ class ShardUnit:
     @property
     def stem(self) -> str:
         """The shard's name, as far as its content does not decide it."""
-        return f"shards/{self.split}-{self.number:06d}-"
+        return shard_stem(self.split, self.number)
 
 
 def write_shard(unit: ShardUnit) -> ShardEntry:
     """Copy a shard's clips out of their packs; every clip is checked on the way."""
     store = Store(unit.store)
+    return write_clips(store, unit.split, unit.number, _clips_of(store, unit))
+
+
+def write_clips(
+    store: Store, split: str, number: int, clips: Iterable[tuple[Placed, EncodedClip]]
+) -> ShardEntry:
+    """Write clips as one shard, and its index, under the name that their bytes give them."""
     with store.stage() as staged:
         with ClipTarWriter(staged.file) as tar:
-            for pack, row in zip(unit.packs, unit.rows, strict=True):
-                (placed,) = read_index_rows(store, pack, [row])
-                tar.append(placed.clip, read_clip(store, pack, placed), placed.gop_frames)
+            for placed, encoded in clips:
+                tar.append(placed.clip, encoded, placed.gop_frames)
         staged.file.seek(0)
         digest = hashlib.file_digest(staged.file, "sha256").hexdigest()
-        name = f"{unit.stem}{digest[:_HASH_CHARS]}.tar"
+        name = f"{shard_stem(split, number)}{digest[:_HASH_CHARS]}.tar"
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)
@@ -84,13 +92,30 @@ def write_shard(unit: ShardUnit) -> ShardEntry:
         staged.publish(name, if_absent=True)
     return ShardEntry(
         name=name,
-        split=unit.split,
+        split=split,
         samples=len(tar.placed),
         bytes=size_bytes,
         sha256=digest,
         index_sha256=hashlib.sha256(index.getvalue()).hexdigest(),
         clips_by_frames=dict(sorted(Counter(p.clip.n_frames for p in tar.placed).items())),
     )
+
+
+def shard_stem(split: str, number: int) -> str:
+    """A shard's name, as far as its content does not decide it."""
+    return f"shards/{split}-{number:06d}-"
+
+
+def shard_place(name: str) -> tuple[str, int]:
+    """Split and number of a shard: the inverse of `shard_stem`."""
+    split, number, _ = name.removeprefix("shards/").split("-")
+    return split, int(number)
+
+
+def _clips_of(store: Store, unit: ShardUnit) -> Iterator[tuple[Placed, EncodedClip]]:
+    for pack, row in zip(unit.packs, unit.rows, strict=True):
+        (placed,) = read_index_rows(store, pack, [row])
+        yield placed, read_clip(store, pack, placed)
 
 
 def publish(
@@ -141,7 +166,7 @@ def publish(
         entries[unit.split, unit.number] = outcome.result
         on_shard(len(entries), len(shards))
     version = Version(
-        number=newest.number + 1 if newest else 1,
+        number=next_number(store),
         parent=newest.number if newest else None,
         recipe=recipe,
         shards=tuple(entries[place] for place in sorted(entries)),
@@ -149,7 +174,7 @@ def publish(
     if newest and newest.same_content(version):
         return newest
     # Before the version, which is complete from the instant that it can be read.
-    create_catalog(store, version, videos, _placed_clips(store, selection.clips, version.shards))
+    create_catalog(store, version, videos, placed_clips(store, selection.clips, version.shards))
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):
@@ -158,6 +183,11 @@ def publish(
                 "run the same command again"
             )
     return read_version(store, version.number)
+
+
+def next_number(store: Store) -> int:
+    """The number of the next version; that of one that was withdrawn is never given again."""
+    return 1 + max([0, *list_versions(store), *withdrawn_versions(read_receipts(store))])
 
 
 def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,7 +207,7 @@ def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, 
     """
     catalog = None
     for entry in version.shards:
-        split, number, _ = entry.name.removeprefix("shards/").split("-")
+        split, number = shard_place(entry.name)
         name = index_name(entry.name)
         known = store.exists(name) and hashlib.sha256(store.read(name)).hexdigest() == entry.index_sha256
         if known:
@@ -189,7 +219,7 @@ def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, 
             mine = catalog.filter(pc.equal(catalog["shard"], entry.name)).sort_by("offset")
             keys, content = mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
         there = known and store.exists(entry.name) and store.size_bytes(entry.name) == entry.bytes
-        yield entry, Held(split, int(number), keys, content), there
+        yield entry, Held(split, number, keys, content), there
 
 
 def _cataloged(store: Store, version: Version) -> pa.Table:
@@ -230,7 +260,7 @@ def _place(shard: Shard) -> tuple[str, int]:
     return shard.split, shard.number
 
 
-def _placed_clips(store: Store, clips: pa.Table, shards: Sequence[ShardEntry]) -> pa.Table:
+def placed_clips(store: Store, clips: pa.Table, shards: Sequence[ShardEntry]) -> pa.Table:
     """The catalog of clips with where each kept one lies."""
     places = read_indexes(store, [shard.name for shard in shards], ["key", "offset"])
     found = pc.index_in(clips["key"], value_set=places["key"].combine_chunks()).combine_chunks()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 
 import pyarrow as pa
 
@@ -27,6 +28,11 @@ CURATED = {kind: f"catalog/{kind}/curated.parquet" for kind in (VIDEOS, CLIPS)}
 SETTINGS_KEY = b"genieset_settings"
 """In the metadata of the catalog of clips: the settings hash that names their packs."""
 
+CATALOG_NAME = re.compile(
+    r"catalog/(videos|clips)/(?P<number>\d{6,})-(?P<version>[0-9a-f]{8})-(?P<own>[0-9a-f]{8})\.parquet"
+)
+"""The objects with the catalogs of versions."""
+
 _HASH_CHARS = 8
 
 
@@ -42,6 +48,11 @@ def catalog_names(store: Store, kind: str, version: Version) -> list[str]:
 def is_whole(name: str, data: bytes) -> bool:
     """Whether these are the bytes by which a version's catalog was named."""
     return name.endswith(f"-{_hash(data)}.parquet")
+
+
+def named_by_content(name: str, data: bytes) -> str:
+    """The name that a version's catalog of this name would have if these were its bytes."""
+    return f"{name.rpartition('-')[0]}-{_hash(data)}.parquet"
 
 
 def write_curated(store: Store, videos: pa.Table, clips: pa.Table) -> None:

@@ -135,6 +135,20 @@ def probe_clip(mp4: bytes) -> EncodedClip:
     return EncodedClip(mp4, tuple(size for _, size in places), extradata)
 
 
+def key_packets(mp4: bytes) -> list[bytes]:
+    """The packets of the key frames of a clip file, by what the file itself says of them.
+
+    Raises:
+        CodecError: the bytes are not an mp4 with a video in it.
+    """
+    try:
+        with av.open(io.BytesIO(mp4), mode="r", format="mp4") as container:
+            packets = container.demux(container.streams.video[0])
+            return [bytes(packet) for packet in packets if packet.size and packet.is_keyframe]
+    except (av.FFmpegError, IndexError) as error:
+        raise CodecError(f"not a clip file: {error}") from error
+
+
 def decode_clip(mp4: bytes) -> Frames:
     """All frames of a clip file, I420 `[T, H * 3 // 2, W]` uint8.
 

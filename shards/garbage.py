@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from shards.backend import STAGING
-from shards.catalog import CLIPS, VIDEOS, catalog_names
+from shards.catalog import CATALOG_NAME, CLIPS, VIDEOS, catalog_names
 from shards.commits import commit_journal
 from shards.index import index_name
 from shards.manifest import Version, list_versions, read_version, version_name
@@ -31,7 +31,6 @@ YOUNG_S = SILENT_S
 """Younger than this, what nothing names yet is spared."""
 
 _SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
-_CATALOG = re.compile(r"catalog/(videos|clips)/\d{6,}-[0-9a-f]{8}-[0-9a-f]{8}\.parquet")
 _PACK = re.compile(r"(?P<stem>[A-Za-z0-9_-]+-[0-9a-f]{12}-[0-9a-f]{8})\..+")
 
 
@@ -146,7 +145,7 @@ def _catalogs_of(store: Store, versions: Iterable[Version]) -> set[str]:
 
 
 def _catalogs(store: Store) -> list[str]:
-    return [n for kind in (VIDEOS, CLIPS) for n in _matching(store.list(f"catalog/{kind}"), _CATALOG)]
+    return [n for kind in (VIDEOS, CLIPS) for n in _matching(store.list(f"catalog/{kind}"), CATALOG_NAME)]
 
 
 def _of_no_commit(store: Store, young_s: float) -> Iterator[tuple[str, str]]:

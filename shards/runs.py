@@ -1,8 +1,9 @@
 """Who is at work on a dataset: a small object for each run, there from its start to its end.
 
 Builds do not mind each other. Garbage collection and builds do: what a build has written, and not named in
-a version yet, looks like garbage. Each announces itself first and looks for the other then, so of two that
-begin at once none goes on or one does, and never both.
+a version yet, looks like garbage. Forgetting minds everybody, itself too: a build that began before would
+write down again what it had read of a video. Each announces itself first and looks for the others then, so
+of two that begin at once none goes on or one does, and never both.
 
 A run that is killed leaves its object behind. On its own machine it is known to be dead; elsewhere it is
 taken for dead when it has not been heard of for a day.
@@ -21,14 +22,19 @@ from typing import Any, Literal
 from shards.errors import UserError
 from shards.store import Store
 
-Work = Literal["build", "gc"]
+Work = Literal["build", "gc", "forget"]
 
 SILENT_S = 86400.0
 """A run that was not heard of for so long is dead."""
 
 _FOLDER = "runs"
 _BEAT_S = 600.0
-_NOT_BESIDE: dict[Work, Work] = {"build": "gc", "gc": "build"}
+_NOT_BESIDE: dict[Work, tuple[Work, ...]] = {
+    "build": ("gc", "forget"),
+    "gc": ("build", "forget"),
+    "forget": ("build", "gc", "forget"),
+}
+_KNOWN_AS: dict[Work, str] = {"build": "a build", "gc": "genieset gc", "forget": "genieset forget"}
 _START_TICKS = 19  # of the fields of /proc/<pid>/stat after the name: proc(5), field 22
 
 
@@ -58,13 +64,13 @@ def announce(store: Store, work: Work) -> Iterator[Announcement]:
     """Be known to be at work on a dataset.
 
     Raises:
-        UserError: garbage is collected there while this is a build, or the other way round.
+        UserError: something is at work there that this does not go together with.
     """
     mine = Announcement(store, work)
     try:
         for told in living(store):
-            if told["work"] == _NOT_BESIDE[work]:
-                what = "genieset gc" if work == "build" else "a build"
+            if told["work"] in _NOT_BESIDE[work] and told["name"] != mine.name:
+                what = _KNOWN_AS[told["work"]]
                 raise UserError(
                     f"dataset {store.url}: {what} is at work there (process {told['pid']}); wait for its end"
                 )
@@ -74,7 +80,10 @@ def announce(store: Store, work: Work) -> Iterator[Announcement]:
 
 
 def living(store: Store) -> list[dict[str, Any]]:
-    """What the runs say of themselves that are at work; objects of those known to be dead are removed."""
+    """What the runs say of themselves that are at work, and as `name` the object in which each does.
+
+    Objects of those known to be dead are removed.
+    """
     found = []
     for name in store.list(_FOLDER):
         try:
@@ -84,7 +93,7 @@ def living(store: Store) -> list[dict[str, Any]]:
         if _is_dead(told):
             store.remove(name)
         else:
-            found.append(told)
+            found.append(told | {"name": name})
     return found
 
 

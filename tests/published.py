@@ -28,8 +28,12 @@ class Silent:
     def note(self, message: str) -> None: ...
 
 
-def publish_hostile(root: Path, make_video: Callable[..., Path]) -> BuildConfig:
-    """Build `root/set`: six kept clips of three videos in two splits and some shards, and one dropped."""
+def publish_hostile(root: Path, make_video: Callable[..., Path], **blocks: object) -> BuildConfig:
+    """Build `root/set`: six kept clips of three videos in two splits and some shards, and one dropped.
+
+    Args:
+        blocks: of the config, besides.
+    """
     videos = root / "videos"
     videos.mkdir(parents=True)
     told = [
@@ -58,6 +62,7 @@ def publish_hostile(root: Path, make_video: Callable[..., Path]) -> BuildConfig:
                 "splits": {"train": share, "val": round(1 - share, 2)},
             },
             "shards": {"max_bytes": 60_000},
+            **blocks,
         }
     )
     build(config, OneChild(), Silent())

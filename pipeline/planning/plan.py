@@ -23,6 +23,7 @@ from pipeline.planning.costs import FIGURES, Limit, Terms, figures, limit, verdi
 from pipeline.planning.estimate import Interval, Probed, interval, predict_totals, spread
 from pipeline.planning.meter import Meter, Spent
 from pipeline.progress import Progress
+from pipeline.running import at_work
 from pipeline.scratch import held_bytes
 from shards.errors import UserError
 from shards.index import index_name
@@ -65,6 +66,11 @@ def plan(config: BuildConfig, terms: Terms, sample: int, engine: Engine, progres
     Raises:
         UserError: nothing waits, or none of the sample could be tried.
     """
+    with at_work(Store(config.dataset), progress) as told:
+        return _plan(config, terms, sample, engine, told)
+
+
+def _plan(config: BuildConfig, terms: Terms, sample: int, engine: Engine, progress: Progress) -> Plan:
     problems: tuple[str, ...] = ()
     books = stages.books_of(config)
     if not len(books.rows):

@@ -1,10 +1,10 @@
 """Builds that are killed at a storage operation of one's choice. Run as a program, one job a line.
 
-A job is `{"config": path, "kill_at": number or null, "work": "build" or "gc"}` on standard input; a garbage
-collection keeps one version and spares nothing for being young. The work runs in a forked
-child of its own, in one process and with one thread of ours, and the child sends itself SIGKILL at
-the operation of that number, counted from 1. The answer is `{"status": wait status, "operations":
-[...], "log": [...]}` on standard output.
+A job is `{"config": path, "kill_at": number or null, "work": "build", "gc" or "forget", "videos": [id,
+...]}` on standard input; a garbage collection keeps one version and spares nothing for being young. The
+work runs in a forked child of its own, in one process and with one thread of ours, and the child sends
+itself SIGKILL at the operation of that number, counted from 1. The answer is `{"status": wait status,
+"operations": [...], "log": [...]}` on standard output.
 
 What counts as an operation is what leaves the disk in another state: a staged file that is written
 (the kill leaves half of it), the moment before it is given its name, the moment after, the removal
@@ -25,9 +25,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from labelling.purge import find_labels, purge_labels
 from pipeline import build
 from pipeline.config import BuildConfig, load_config
 from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work, all_parts
+from pipeline.forget import Labels, forget
 from shards.garbage import collect_garbage
 from shards.store import Store
 
@@ -145,12 +147,14 @@ class Operations:
         return removed
 
 
-def _killable(config: BuildConfig, kill_at: int | None, work: str, log_fd: int) -> None:
+def _killable(config: BuildConfig, kill_at: int | None, work: str, videos: list[str], log_fd: int) -> None:
     """Never returns."""
     try:
         Operations(Store(config.dataset).root, kill_at, log_fd)
         if work == "gc":
             collect_garbage(Store(config.dataset), keep=1, young_s=0)
+        elif work == "forget":
+            forget(Store(config.dataset), videos, Labels(find_labels, purge_labels), Silent())
         else:
             build.build(config, Inline(), Silent())
     except BaseException:
@@ -159,13 +163,13 @@ def _killable(config: BuildConfig, kill_at: int | None, work: str, log_fd: int) 
     os._exit(0)
 
 
-def _run(config: BuildConfig, kill_at: int | None, work: str) -> dict[str, Any]:
+def _run(config: BuildConfig, kill_at: int | None, work: str, videos: list[str]) -> dict[str, Any]:
     assert len(os.listdir("/proc/self/task")) == 1, "a fork takes one thread along, and there are more"
     log, log_fd = os.pipe()
     child = os.fork()
     if not child:
         os.close(log)
-        _killable(config, kill_at, work, log_fd)
+        _killable(config, kill_at, work, videos, log_fd)
     os.close(log_fd)
     with os.fdopen(log) as lines:
         events = lines.read().splitlines()
@@ -176,7 +180,8 @@ def _run(config: BuildConfig, kill_at: int | None, work: str) -> dict[str, Any]:
 def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
-        print(json.dumps(_run(load_config(Path(job["config"])), job["kill_at"], job["work"])), flush=True)
+        config = load_config(Path(job["config"]))
+        print(json.dumps(_run(config, job["kill_at"], job["work"], job["videos"])), flush=True)
 
 
 if __name__ == "__main__":

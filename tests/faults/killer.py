@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -67,12 +68,15 @@ class Killer:
         """Collect the garbage of a build's dataset once, keeping one version; otherwise like `build`."""
         return self._run(config, kill_at, "gc")
 
-    def _run(self, config: Path, kill_at: int | None, work: str) -> Run:
+    def forget(self, config: Path, videos: list[str], kill_at: int | None = None) -> Run:
+        """Forget videos of a build's dataset; otherwise like `build`."""
+        return self._run(config, kill_at, "forget", videos)
+
+    def _run(self, config: Path, kill_at: int | None, work: str, videos: Sequence[str] = ()) -> Run:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(
-            json.dumps({"config": str(config), "kill_at": kill_at, "work": work}) + "\n"
-        )
+        job = {"config": str(config), "kill_at": kill_at, "work": work, "videos": list(videos)}
+        self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         status = answer["status"]

@@ -1,0 +1,153 @@
+"""What is forgotten is gone from everything, and stays away; all else stays what it was."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.build import books_of, build, curate, discover, publish
+from pipeline.engine.child import OneChild
+from pipeline.forget import forget, look
+from pipeline.known_videos import find_videos
+from pipeline.status import read_status
+from shards.catalog import CLIPS, CURATED, VIDEOS
+from shards.checks.forgotten import check_forgotten
+from shards.errors import UserError
+from shards.manifest import list_versions, read_version
+from shards.mentions import Mentions, every_object
+from shards.purge import clean_table
+from shards.receipt import hash_object
+from shards.runs import announce
+from shards.store import Store
+from shards.verify import verify
+from tests.pipeline.forget.conftest import LABELS, Dataset
+from tests.published import Silent
+
+
+def mentions(root: Path, video_id: str) -> set[str]:
+    """Told without the code that is tested: names, and bytes that are not compressed."""
+    found = set()
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and (video_id in name or video_id.encode() in path.read_bytes()):
+            found.add(name)
+    return found
+
+
+def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(dataset: Dataset) -> None:
+    store, video_id = dataset.store, dataset.ids[0]
+    before = read_version(store)
+    hashes = {entry.name: entry.sha256 for entry in before.shards}
+    concerned = look(store, [video_id], LABELS)
+    assert concerned.versions == (1, 2)
+    assert len(concerned.clips) == 2
+    assert set(concerned.objects) >= mentions(store.root, video_id) - {"config.json"}
+    (receipt,) = forget(store, [video_id], LABELS, Silent())
+    assert check_forgotten(store) == []
+    assert mentions(store.root, video_id) == {receipt.name, f"tombstones/{video_id}.json"}
+    assert list_versions(store) == [3]
+    after = read_version(store)
+    assert (after.parent, after.recipe, receipt.successor) == (2, before.recipe, 3)
+    kept = {entry.name for entry in after.shards} & set(hashes)
+    assert kept == set(hashes) - set(concerned.shards)
+    assert {hashlib.sha256(store.read(name)).hexdigest() for name in kept} == {hashes[name] for name in kept}
+    assert verify(store, after).faults == ()
+    for touched in receipt.objects:
+        assert touched.after == hash_object(store, touched.name)
+        assert touched.before or touched.after
+    assert {touched.name for touched in receipt.objects} >= set(concerned.objects)
+    assert {touched.name for touched in receipt.objects} >= {
+        name for entry in after.shards if entry.name not in hashes for name in (entry.name, after.name)
+    }
+    built = build(dataset.config, OneChild(), Silent())
+    assert built.version == after
+    assert check_forgotten(store) == []
+    assert books_of(dataset.config).counts()["rejected:forgotten"] == 1
+    assert read_status(store).balanced
+    assert forget(store, [video_id], LABELS, Silent()) == ()
+
+
+def test_all_videos_of_a_channel_or_at_an_address_are_meant(dataset: Dataset) -> None:
+    store = dataset.store
+    channel = store.read_table(CURATED[VIDEOS])["channel"].drop_null().to_pylist()[0]
+    assert find_videos(store, [], channels=[channel.upper()]) == (dataset.ids[1],)
+    assert find_videos(store, [], urls=["*/2.mp4"]) == (dataset.ids[2],)
+    assert find_videos(store, [dataset.ids[0]], urls=["*/2.mp4"]) == tuple(sorted(dataset.ids[::2]))
+    with pytest.raises(UserError, match=f"did you mean {dataset.ids[0]}"):
+        find_videos(store, [dataset.ids[0][:-1]])
+    with pytest.raises(UserError, match=r"--channel nobody: no video"):
+        find_videos(store, [], channels=["nobody"])
+    with pytest.raises(UserError, match=r"--url 2\.mp4: is no address"):
+        find_videos(store, [], urls=["2.mp4"])
+    with pytest.raises(UserError, match=r"--url \*: .* names nothing"):
+        find_videos(store, [], urls=["*"])
+
+
+def test_where_nothing_is_left_nothing_follows_and_no_number_is_given_again(dataset: Dataset) -> None:
+    store = dataset.store
+    (receipt,) = forget(store, dataset.ids, LABELS, Silent())
+    assert (receipt.withdrawn, receipt.successor) == ((1, 2), None)
+    assert list_versions(store) == []
+    assert check_forgotten(store) == []
+    assert not store.list("shards")
+    loose = dataset.config.model_copy(
+        update={"curate": dataset.config.curate.model_copy(update={"rules": {}})}
+    )
+    assert build(loose, OneChild(), Silent()).version.number == 3
+
+
+def test_a_build_and_a_forgetting_do_not_go_together(dataset: Dataset) -> None:
+    store = dataset.store
+    with announce(store, "build"), pytest.raises(UserError, match="a build is at work there"):
+        forget(store, dataset.ids, LABELS, Silent())
+    with announce(store, "forget"):
+        with pytest.raises(UserError, match="genieset forget is at work there"):
+            forget(store, dataset.ids, LABELS, Silent())
+        with pytest.raises(UserError, match="genieset forget is at work there"):
+            discover(dataset.config, Silent())
+    selection = curate(dataset.config)
+    forget(store, dataset.ids[:1], LABELS, Silent())
+    with pytest.raises(UserError, match="was forgotten since"):
+        publish(dataset.config, selection, OneChild(), Silent())
+
+
+def test_what_others_were_compared_with_goes_and_they_stay(dataset: Dataset) -> None:
+    """A key in another clip's `duplicate_of`: the row stays, and what it says of the video goes."""
+    ours, theirs = dataset.ids[:2]
+    key = f"{ours}_00000000"
+    clips = dataset.store.read_table(CURATED[CLIPS])
+    places = pc.equal(clips["video_id"], theirs)
+    of = pc.if_else(places, pa.scalar(key), clips["duplicate_of"])
+    clips = clips.set_column(clips.schema.get_field_index("duplicate_of"), "duplicate_of", of)
+    cleaned = clean_table(clips, Mentions([ours]))
+    assert cleaned.schema.equals(clips.schema)
+    assert cleaned.schema.metadata == clips.schema.metadata
+    expected = clips.filter(pc.not_equal(clips["video_id"], ours))
+    assert cleaned.drop_columns(["duplicate_of"]).equals(expected.drop_columns(["duplicate_of"]))
+    assert cleaned["duplicate_of"].null_count == len(cleaned)
+
+
+def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str) -> None:
+    store, video_id = Store(f"s3://{s3_bucket}/set"), dataset.ids[0]
+    for name in every_object(dataset.store):
+        store.put(name, dataset.store.read(name))
+    concerned = look(store, [video_id], LABELS)
+    assert concerned.objects == look(dataset.store, [video_id], LABELS).objects
+    (there,) = forget(store, [video_id], LABELS, Silent())
+    (here,) = forget(dataset.store, [video_id], LABELS, Silent())
+    assert check_forgotten(store) == []
+    assert read_version(store) == read_version(dataset.store)
+    hashes = [
+        {touched.name: (touched.before, touched.after) for touched in receipt.objects}
+        for receipt in (there, here)
+    ]
+    # SQLite's own file counts its changes.
+    for one in hashes:
+        one.pop("labels/labels.sqlite3")
+    assert hashes[0] == hashes[1]
+    build(dataset.config.model_copy(update={"dataset": store.url}), OneChild(), Silent())
+    assert list_versions(store) == [3]
