@@ -114,7 +114,7 @@ def make_dataset(
             f"{videos}: {len(games)} mp4 files; give a folder with one of each source, {MIN_FOLDS} at least"
         )
     footage = sorted(_FOOTAGE.glob("*.mp4"))
-    folder = CACHE / "quality" / _recipe([*games, *footage], pieces, seed)
+    folder = CACHE / "quality" / corpus_name([*games, *footage], pieces, seed)
     made = []
     for video in make_corpus(games, footage, folder / "videos", pieces, seed):
         made.append(video)
@@ -135,7 +135,7 @@ def make_dataset(
     return Corpus(dataset, labels, {kind: kinds.count(kind) for kind in sorted(set(kinds))})
 
 
-def _recipe(videos: Sequence[Path], pieces: int, seed: int) -> str:
+def corpus_name(videos: Sequence[Path], pieces: int, seed: int) -> str:
     """A name for a corpus by all that it is made of, so that none is taken for another."""
     recipe = hashlib.sha256(f"{pieces}-{seed}".encode())
     for path in (*videos, Path(bench.corpus.__file__)):

@@ -166,7 +166,7 @@ def publish(
         entries[unit.split, unit.number] = outcome.result
         on_shard(len(entries), len(shards))
     version = Version(
-        number=next_number(store),
+        number=next_number(store, newest),
         parent=newest.number if newest else None,
         recipe=recipe,
         shards=tuple(entries[place] for place in sorted(entries)),
@@ -185,9 +185,13 @@ def publish(
     return read_version(store, version.number)
 
 
-def next_number(store: Store) -> int:
-    """The number of the next version; that of one that was withdrawn is never given again."""
-    return 1 + max([0, *list_versions(store), *withdrawn_versions(read_receipts(store))])
+def next_number(store: Store, newest: Version | None) -> int:
+    """The number of the version after the newest; that of one that was withdrawn is never given again.
+
+    It goes by the version that was read, not by what is there now: what another run publishes meanwhile
+    has this number, and is found out by that.
+    """
+    return 1 + max([newest.number if newest else 0, *withdrawn_versions(read_receipts(store))])
 
 
 def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def publish_successor(store: Store, mentions: Mentions, held: Collection[str]) -
     shards = tuple(entry for entry in left if entry)
     if not shards:
         return None
-    version = Version(number=next_number(store), parent=newest.number, recipe=newest.recipe, shards=shards)
+    version = Version(
+        number=next_number(store, newest), parent=newest.number, recipe=newest.recipe, shards=shards
+    )
     catalog = {kind: clean_table(rows, mentions) for kind, (_, rows) in read_catalog(store, newest).items()}
     create_catalog(store, version, catalog[VIDEOS], placed_clips(store, catalog[CLIPS], shards))
     if not create_version(store, version):

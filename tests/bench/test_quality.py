@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.quality import GAMEPLAY, make_dataset
+from bench.quality import GAMEPLAY, corpus_name, make_dataset
 from filters.labels import read_labels
 from pipeline.engine.choose import open_engine
 from shards.errors import UserError
@@ -50,9 +50,13 @@ def test_it_tells_both_contenders_and_both_controls(games: Path) -> None:
     with open_engine(1) as engine:
         again = make_dataset(games, 8, 0, ("motion",), engine, Quiet())
         assert sum(row.label == 5 for row in read_labels(again.labels).rows) == 12
-        shutil.copy(GAMEPLAY / "supertux_afk.mp4", games / "jumper_bunny.mp4")
-        other = make_dataset(games, 4, 0, ("motion",), engine, Quiet())
-    assert other.dataset.parent != again.dataset.parent
+
+
+def test_a_corpus_is_named_by_all_that_it_is_made_of(games: Path) -> None:
+    videos = sorted(games.glob("*.mp4"))
+    names = {corpus_name(videos, 8, 0), corpus_name(videos, 4, 0), corpus_name(videos, 8, 1)}
+    shutil.copy(GAMEPLAY / "supertux_afk.mp4", games / "jumper_bunny.mp4")
+    assert len(names | {corpus_name(videos, 8, 0)}) == 4
 
 
 def test_too_few_videos_are_told(tmp_path: Path) -> None:

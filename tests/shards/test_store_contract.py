@@ -226,7 +226,7 @@ def _racer(url: str, word: bytes, start, won) -> None:
             won[number] += 1
 
 
-_RACES = 40
+_RACES = 15
 
 
 def test_of_two_processes_exactly_one_makes_an_object(url: str) -> None:
