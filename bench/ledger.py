@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from bench.synthetic import synthetic_video
 from pipeline import candidates
 from pipeline.build import CONFIG_NAME, books_of
 from pipeline.config import BuildConfig
@@ -85,7 +86,7 @@ def _write(dataset: str, commits: int, tail: int) -> None:
     settings = config.settings_hash
     tables = []
     for start in range(0, commits, _CHUNK):
-        videos = [_video(number) for number in range(start, min(commits, start + _CHUNK))]
+        videos = [synthetic_video(number) for number in range(start, min(commits, start + _CHUNK))]
         tables.append(pa.Table.from_pylist([video.as_row() for video in videos], schema=CANDIDATE_SCHEMA))
         gathered = [video for number, video in enumerate(videos, start) if number < commits - tail]
         rows = [_row(video, settings) for video in gathered]
@@ -95,20 +96,6 @@ def _write(dataset: str, commits: int, tail: int) -> None:
         for video in videos[len(gathered) :]:
             create_commit(store, _commit(video, settings))
     candidates.write_table(store, config.sources[0], pa.concat_tables(tables))
-
-
-def _video(number: int) -> Video:
-    url = f"https://example.org/watch/{number:09d}"
-    return Video(
-        video_id=f"example-{number:09d}",
-        source="web",
-        url=url,
-        title=f"Some indie platformer, level {number}",
-        description=f"Gameplay without commentary, part {number}. " * 5,
-        channel=f"channel {number % 997}",
-        duration_s=600.0,
-        found_at=(url,),
-    )
 
 
 def _commit(video: Video, settings: str) -> Commit:

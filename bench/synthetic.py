@@ -77,7 +77,7 @@ def write_packs(config: BuildConfig, numbers: Iterable[int], *, luma: int = 128)
 
 
 def _write_pack(store: Store, config: BuildConfig, number: int, luma: int) -> Commit:
-    video = _video(number)
+    video = synthetic_video(number)
     motion = np.random.default_rng(number).random(CLIPS_A_PACK).round(6).tolist()
     file = io.BytesIO()
     with ClipTarWriter(file) as tar:
@@ -106,13 +106,15 @@ def _encoded(luma: int) -> EncodedClip:
     return encode_clip(np.full((_FRAMES, _HEIGHT_PX * 3 // 2, _WIDTH_PX), luma, np.uint8))
 
 
-def _video(number: int) -> Video:
+def synthetic_video(number: int) -> Video:
+    """What discovery might know of a video; the number is all that differs, and of what channel it is."""
     url = f"https://example.org/watch/{number:09d}"
     return Video(
         video_id=f"example-{number:09d}",
         source="web",
         url=url,
         title=f"Some indie platformer, level {number}",
+        description=f"Gameplay without commentary, part {number}. " * 5,
         channel=f"channel {number % CHANNELS}",
         duration_s=600.0,
         found_at=(url,),

@@ -13,6 +13,7 @@ from commands.arguments import Dataset, Json
 
 if TYPE_CHECKING:
     from shards.garbage import Garbage
+    from shards.store import Store
     from shards.versions import VersionSummary
 
 _HASH_CHARS = 8
@@ -20,12 +21,23 @@ _SHOWN = 20
 _HOUR_S = 3600.0
 
 
+def _existing(dataset: str) -> Store:
+    """A dataset where something was published or a build began; a slip in its name is no empty dataset."""
+    from pipeline.build import read_config
+    from shards.manifest import list_versions
+    from shards.store import Store
+
+    store = Store(dataset)
+    if not list_versions(store):
+        read_config(store)
+    return store
+
+
 def versions(dataset: Dataset, as_json: Json = False) -> None:
     """The published versions: what each holds, and what it shares with those before."""
-    from shards.store import Store
     from shards.versions import summarize_versions
 
-    found = summarize_versions(Store(dataset))
+    found = summarize_versions(_existing(dataset))
     if as_json:
         screen.print_json([asdict(one) for one in found])
         return
@@ -50,9 +62,8 @@ def gc(
 ) -> None:
     """Remove what no version and no commit names; only says what that is unless told --yes."""
     from shards.garbage import collect_garbage, find_garbage
-    from shards.store import Store
 
-    store, report = Store(dataset), None
+    store, report = _existing(dataset), None
     young_s = older_than * _HOUR_S
     if yes:
         collected = collect_garbage(store, keep=keep, young_s=young_s)

@@ -32,6 +32,7 @@ from shards.mentions import Mentions, every_object
 from shards.object_store import PROBE
 from shards.receipt import is_receipt
 from shards.store import Store, write_parquet
+from shards.tables import as_written
 from shards.tar import read_members
 from shards.tombstones import is_tombstone
 
@@ -86,7 +87,7 @@ def clean_table(table: pa.Table, mentions: Mentions) -> pa.Table:
 
     Written, the table becomes the bytes that it would have become without them from the first.
     """
-    table = table.cast(_as_made(table.schema))
+    table = table.cast(as_written(table.schema))
     gone = np.zeros(len(table), bool)
     touched: set[int] = set()
     for path, rows in mentions.in_table(table):
@@ -111,23 +112,6 @@ def clean_table(table: pa.Table, mentions: Mentions) -> pa.Table:
     rewritten = pa.Table.from_pylist(list(cleaned.values()), schema=table.schema)
     order = np.concatenate([places[~gone & ~changed], np.array(list(cleaned), np.int64)])
     return pa.concat_tables([same, rewritten]).take(pa.array(np.argsort(order)))
-
-
-def _as_made(schema: pa.Schema) -> pa.Schema:
-    """The schema of the table from which a Parquet object was written.
-
-    Arrow calls what a list holds `item`, and, where it is read from Parquet, `element`; the name is written.
-    """
-    return pa.schema([field.with_type(_made(field.type)) for field in schema], schema.metadata)
-
-
-def _made(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_made(field.type)) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        item = kind.value_field.with_name("item").with_type(_made(kind.value_type))
-        return pa.list_(item, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
-    return kind
 
 
 def _videos_in(store: Store, tar: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Many small tables as one: the indexes of all packs, the scores of all packs."""
+"""Tables and Parquet: many small ones as one, and what one was before it was written."""
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ def _numbered(rows: pa.Table, first: int, counts: list[int]) -> pa.Table:
     starts = np.cumsum([0, *counts], dtype=np.int32)[:-1]
     row = np.arange(len(rows), dtype=np.int32) - np.repeat(starts, counts)
     return rows.append_column("object", pa.array(number)).append_column("row", pa.array(row, pa.int32()))
+
+
+def as_written(schema: pa.Schema) -> pa.Schema:
+    """The schema of the table from which a Parquet object was written.
+
+    Arrow calls what a list holds `item`, and `element` where it is read from Parquet; the name is written.
+    """
+    return pa.schema([field.with_type(_written(field.type)) for field in schema], schema.metadata)
+
+
+def _written(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_written(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        item = kind.value_field.with_name("item").with_type(_written(kind.value_type))
+        return pa.list_(item, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
+    return kind

@@ -6,7 +6,7 @@ import json
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from shards.checks.faults import Fault
 from shards.checks.layout import BLOCK_BYTES
@@ -74,7 +74,7 @@ def rows_of_tar(file: BinaryIO, gop_frames: dict[str, int]) -> list[Placed]:
         if member.suffix == "mp4":
             mp4 = member
         elif member.suffix == "json" and mp4 and mp4.key == member.key:
-            clip = _clip(json.loads(_whole(file, member)))
+            clip = _clip(_whole(file, member))
             data = _whole(file, mp4)
             encoded = probe_clip(data)
             rows.append(
@@ -91,8 +91,12 @@ def rows_of_tar(file: BinaryIO, gop_frames: dict[str, int]) -> list[Placed]:
     return rows
 
 
-def _clip(body: dict[str, Any]) -> Clip:
-    return Clip(**body | {"content_box": ContentBox(*body["content_box"])})
+def _clip(data: bytes) -> Clip:
+    try:
+        body = json.loads(data)
+        return Clip(**body | {"content_box": ContentBox(*body["content_box"])})
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"a member tells of no clip: {type(error).__name__}") from None
 
 
 def _whole(file: BinaryIO, member: Member) -> bytes:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from shards.checks.faults import Fault, told
 from shards.checks.pages import check_pages
 from shards.store import PARQUET_SETTINGS, ROW_GROUP_ROWS, Store
+from shards.tables import as_written
 
 # Another release of the library may write the same rows otherwise.
 _WRITER = re.compile(r"parquet-cpp-arrow version \d+\.\d+\.\d+")
@@ -62,8 +63,8 @@ def check_table(
 
 
 def _check_schema(name: str, parquet: pq.ParquetFile, schema: pa.Schema | None) -> Iterator[Fault]:
-    if schema and not _ours(parquet.schema_arrow).equals(schema):
-        odd = set(map(str, _ours(parquet.schema_arrow))) ^ set(map(str, schema))
+    if schema and not as_written(parquet.schema_arrow).equals(schema):
+        odd = set(map(str, as_written(parquet.schema_arrow))) ^ set(map(str, schema))
         what = f"its columns are not those they should be: {', '.join(sorted(odd))[:200] or 'another order'}"
         yield Fault(name, what, "footer")
 
@@ -90,7 +91,7 @@ def _check_rewritten(
     # written before pages had checksums has none.
     known = {**PARQUET_SETTINGS, **settings}
     closest: _Compared | None = None
-    for schema, checksums in product((_ours(parquet.schema_arrow), parquet.schema_arrow), (True, False)):
+    for schema, checksums in product((as_written(parquet.schema_arrow), parquet.schema_arrow), (True, False)):
         compared = _rewrite(parquet, file, schema, known | {"write_page_checksum": checksums})
         if compared.written == size and not compared.places:
             return
@@ -117,20 +118,6 @@ def _rewrite(
             columns = [column.cast(field.type) for column, field in zip(rows.columns, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)
     return compared
-
-
-def _ours(schema: pa.Schema) -> pa.Schema:
-    """The schema as it was written: Parquet has another name for what is in a list."""
-    return pa.schema([field.with_type(_our_type(field.type)) for field in schema], schema.metadata)
-
-
-def _our_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_our_type(field.type)) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        item = kind.value_field.with_name("item").with_type(_our_type(kind.value_type))
-        return pa.list_(item, kind.list_size) if pa.types.is_fixed_size_list(kind) else pa.list_(item)
-    return kind
 
 
 class _Compared(io.RawIOBase):

@@ -14,18 +14,9 @@ from bench.quality import GAMEPLAY, corpus_name, make_dataset
 from filters.labels import read_labels
 from pipeline.engine.choose import open_engine
 from shards.errors import UserError
+from tests.quiet import Quiet
 
 GAMES = ("coinrun_hard_run", "jumper_bunny", "climber_tower_4x3")
-
-
-class Quiet:
-    """Is told of progress and says nothing."""
-
-    def step(self, *_: object) -> None:
-        """Nothing."""
-
-    def note(self, _: str) -> None:
-        """Nothing."""
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from shards.keys import file_video_id, split_of
+from tests.faults.killer import Killer
 
 MakeVideo = Callable[..., Path]
 WriteBuild = Callable[..., Path]
@@ -54,6 +55,13 @@ def write_build(videos: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
+    """Builds in a process that can be killed at any operation."""
+    with Killer(tmp_path_factory.mktemp("scratch") / "0") as one:
+        yield one
 
 
 def _share_that_parts(one: Path, other: Path) -> float:

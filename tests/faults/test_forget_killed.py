@@ -22,12 +22,6 @@ WriteBuild = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
-    with Killer(tmp_path_factory.mktemp("scratch") / "0") as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def base(killer: Killer, write_build: WriteBuild, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three versions: two that hold the video with others, and one that was made without it before."""
     dataset = tmp_path_factory.mktemp("base") / "set"

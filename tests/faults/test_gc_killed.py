@@ -19,12 +19,6 @@ WriteBuild = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
-    with Killer(tmp_path_factory.mktemp("scratch") / "0") as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def base(killer: Killer, write_build: WriteBuild, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of two versions, one of which is without a video of the other, and garbage of every kind."""
     dataset = tmp_path_factory.mktemp("base") / "set"

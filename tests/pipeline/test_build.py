@@ -25,22 +25,10 @@ from shards.index import read_index
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 from shards.verify import verify
+from tests.quiet import Quiet
 
 WriteConfig = Callable[..., Path]
 RULES = {"rules": {"static": "motion >= 0.0001"}, "splits": {"train": 0.5, "val": 0.5}}
-
-
-class Quiet:
-    """Keeps what a build says."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        assert 0 < done <= total, (stage, what)
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture(scope="module")

@@ -26,14 +26,9 @@ from pipeline.measure import measure_missing
 from pipeline.status import read_status
 from shards.errors import SettingError, UserError
 from shards.store import Store
+from tests.quiet import Quiet
 
 WriteConfig = Callable[..., Path]
-
-
-class Quiet:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
 
 
 Untrained = Callable[..., str]

@@ -26,6 +26,7 @@ from filters.labels import read_labels
 from shards.errors import UserError
 from shards.index import decode_frames, read_clip, read_index
 from shards.store import Store
+from tests.quiet import Quiet
 
 # Of sixteen good clips no more than a precision of 0.83 is sure, of two folds' ten no more than 0.74.
 RESNET = TrainSettings(
@@ -44,13 +45,6 @@ TINY: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": 32},
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 1, "layers": 1},
 }
-
-
-class Quiet:
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        assert 0 < done <= total, (stage, what)
-
-    def note(self, message: str) -> None: ...
 
 
 @pytest.fixture

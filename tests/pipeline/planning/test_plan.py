@@ -26,6 +26,7 @@ from shards.errors import UserError
 from shards.manifest import read_version
 from shards.records import Video
 from shards.store import Store
+from tests.quiet import Quiet
 
 WriteConfig = Callable[..., Path]
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -34,12 +35,6 @@ TERMS = Terms(cores=1, usd_per_cpu_hour=0.02, usd_per_gb_month=0.02)
 
 # Nine of ten intervals hold; the tenth is missed by less than this.
 TOLERANCE = 0.25
-
-
-class Quiet:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
 
 
 @pytest.fixture

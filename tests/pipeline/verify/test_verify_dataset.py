@@ -26,22 +26,10 @@ from shards.manifest import read_version
 from shards.store import Store
 from tests.pipeline.verify.planting import Plant, Planted, flip
 from tests.pipeline.verify.plants import all_plants
+from tests.quiet import Quiet
 
 # webdataset leaves what it opens to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-class Quiet:
-    """Keeps what a verify says."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        assert 0 < done <= total, (stage, what)
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 class Here:
