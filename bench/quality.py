@@ -4,8 +4,9 @@ The corpus of `bench.corpus` is built like any dataset, its labels are what was 
 is cross-validated by source video beside a baseline that knows the cheap scores alone. The same with
 labels shuffled has to give about 0.5: otherwise something but the picture gives them away.
 
-A game that is tested on was never learned from; what was planted in it has relatives elsewhere, since
-the few films of `bench/footage`, the words and the font are those of all videos.
+A video that is tested on was never learned from, though another level of its game may have been; what was
+planted in it has relatives elsewhere, since the few films of `bench/footage`, the words and the font are
+those of all videos.
 
 open_clip is not among them: its weights are downloaded, and with random ones it would measure nothing.
 """
@@ -17,6 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
+from itertools import pairwise
 from pathlib import Path
 
 import bench.corpus
@@ -38,7 +40,9 @@ from shards.errors import UserError
 from shards.keys import clip_key, file_video_id
 from shards.store import Store
 
-GAMEPLAY = ROOT / "examples" / "gameplay"
+GAMEPLAY = (ROOT / "examples" / "gameplay", ROOT / "bench" / "gameplay")
+"""24 sources: games of Procgen, SuperTux and Crafter."""
+
 _FOOTAGE = ROOT / "bench" / "footage"
 
 CHEAP = ("motion", "cuts", "static", "flat", "letterbox")
@@ -80,10 +84,10 @@ class Quality:
 
 
 def bench_quality(
-    videos: Path, pieces: int, epochs: int, seed: int, engine: Engine, progress: Progress
+    folders: Sequence[Path], pieces: int, epochs: int, seed: int, engine: Engine, progress: Progress
 ) -> Quality:
     """Measure on this machine; ResNet18 takes most of the time."""
-    corpus = make_dataset(videos, pieces, seed, CHEAP, engine, progress)
+    corpus = make_dataset(folders, pieces, seed, CHEAP, engine, progress)
     store = Store(str(corpus.dataset))
     ingested = books_of(read_config(store), store).ingested()
     clips = Clips(store, {entry.video_id: entry.pack for entry in ingested})
@@ -97,22 +101,31 @@ def bench_quality(
 
 
 def make_dataset(
-    videos: Path, pieces: int, seed: int, scorers: Sequence[str], engine: Engine, progress: Progress
+    folders: Sequence[Path],
+    pieces: int,
+    seed: int,
+    scorers: Sequence[str],
+    engine: Engine,
+    progress: Progress,
 ) -> Corpus:
     """Compose the corpus and ingest it; what was made by an earlier run is taken from `.bench/`.
 
     Args:
-        videos: a folder of gameplay, one source each.
+        folders: of gameplay, one video of each source.
         pieces: clips a video.
 
     Raises:
-        UserError: there are too few videos.
+        UserError: there are too few videos, or two of one name.
     """
-    games = sorted(videos.glob("*.mp4"))
+    games = sorted((path for folder in folders for path in folder.glob("*.mp4")), key=lambda path: path.name)
     if len(games) < MIN_FOLDS:
         raise UserError(
-            f"{videos}: {len(games)} mp4 files; give a folder with one of each source, {MIN_FOLDS} at least"
+            f"{', '.join(map(str, folders))}: {len(games)} mp4 files; give one of each source, "
+            f"{MIN_FOLDS} at least"
         )
+    for one, other in pairwise(games):
+        if one.name == other.name:
+            raise UserError(f"{one} and {other} have one name; give each source a name of its own")
     footage = sorted(_FOOTAGE.glob("*.mp4"))
     folder = CACHE / "quality" / corpus_name([*games, *footage], pieces, seed)
     made = []

@@ -179,20 +179,21 @@ def bench_publish(
 
 
 def bench_quality(
-    videos: Annotated[Path, typer.Argument(help="A folder of gameplay, one source each.")] = Path(
-        "examples/gameplay"
-    ),
-    pieces: Annotated[int, typer.Option(min=4, help="Clips of each video; half of them are spoilt.")] = 32,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Of gameplay, one video of each source; or what is shipped.")
+    ] = None,
+    pieces: Annotated[int, typer.Option(min=4, help="Clips of each video; half of them are spoilt.")] = 16,
     epochs: Annotated[int, typer.Option(min=1, help="How long ResNet18 learns, at most.")] = 14,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """How well the classifier tells gameplay from planted distractors, by source video."""
+    from bench.quality import GAMEPLAY
     from bench.quality import bench_quality as run
     from pipeline.engine.choose import open_engine
 
     with open_engine(1) as engine, screen.progress() as progress:
-        found = run(videos, pieces, epochs, seed, engine, progress)
+        found = run(folders or GAMEPLAY, pieces, epochs, seed, engine, progress)
     if as_json:
         areas = {
             title: {name: area.model_dump(mode="json") for name, area in told.items()}
