@@ -14,6 +14,9 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, e.g. curate.seed=1."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Decided = Annotated[
+    int | None, typer.Option("--version", min=1, help="As of this version; by default as decided last.")
+]
 
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many videos are cut at once here.")]
 RayAddress = Annotated[

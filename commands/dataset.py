@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import screen
-from commands.arguments import Dataset, Json, RayAddress
+from commands.arguments import Dataset, Decided, Json, RayAddress
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -136,13 +136,14 @@ def show(
     dataset: Dataset,
     key: Annotated[str, typer.Argument(help="The clip's key, <video_id>_<first frame>.")],
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of the clip to this PNG.")] = None,
+    version: Decided = None,
     as_json: Json = False,
 ) -> None:
     """One clip: where it is from, its scores, and why it was kept or dropped."""
     from pipeline.show import show as show_clip
     from shards.store import Store
 
-    shown = show_clip(Store(dataset), key)
+    shown = show_clip(Store(dataset), key, version)
     found = shown.found
     if sheet:
         try:

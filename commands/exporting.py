@@ -8,15 +8,12 @@ from typing import Annotated
 import typer
 
 from commands import screen
-from commands.arguments import Dataset, Json
+from commands.arguments import Dataset, Decided, Json
 from shards.errors import UserError
 
 _SHOWN_ROWS = 100
 
 Version = Annotated[int | None, typer.Option(min=1, help="The version; the newest by default.")]
-Decided = Annotated[
-    int | None, typer.Option("--version", min=1, help="As of this version; by default as decided last.")
-]
 
 
 def query(

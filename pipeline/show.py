@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from shards.catalog import read_clips
 from shards.codec import CodecError
 from shards.errors import UserError
 from shards.lookup import Found, look_up
+from shards.manifest import read_version
 from shards.query import read_views
 from shards.store import Store
 
@@ -28,8 +30,8 @@ class Shown:
 
     Attributes:
         found: its video, its row of the catalog, its scores and where it lies.
-        why: the rule that dropped it, with its predicate; None if it was kept, or the rule is gone from
-            the config that the dataset was last worked on with.
+        why: the rule that dropped it, with its predicate; None if it was kept, or the rule is none of
+            those that are asked.
         sheet: a PNG of frames spread over the clip, in reading order.
     """
 
@@ -38,28 +40,38 @@ class Shown:
     sheet: bytes
 
 
-def show(store: Store, key: str) -> Shown:
+def show(store: Store, key: str, version: int | None = None) -> Shown:
     """Gather what is known of a clip, kept or dropped.
 
+    Args:
+        version: as it was decided for that version; by default as it was decided last.
+
     Raises:
-        UserError: nothing was curated yet, there is no such clip, or its bytes are damaged.
+        UserError: nothing was curated yet, there is no such clip or version, or its bytes are damaged.
     """
-    if read_clips(store) is None:
+    if version is None and read_clips(store) is None:
         raise UserError(f"dataset {store.url}: nothing was curated yet; `genieset build` does")
-    (found,) = look_up(store, read_views(store), [key])
+    (found,) = look_up(store, read_views(store, version), [key])
     try:
         sheet = contact_sheet(found.read(store).mp4)
     except CodecError as error:
         raise UserError(f"dataset {store.url}: {error}") from None
-    return Shown(found, _why(store, found.clip["decision"]), sheet)
+    rules = _rules(store, version)
+    return Shown(found, _why(rules, found.clip["decision"]), sheet)
 
 
-def _why(store: Store, decision: str) -> str | None:
-    if decision == KEPT or not store.exists(CONFIG_NAME):
+def _rules(store: Store, version: int | None) -> Mapping[str, str]:
+    """Those of a version's own config, else of the config that the dataset was last worked on with."""
+    if version is not None:
+        return dict(read_version(store, version).recipe["curate"]["rules"])
+    return read_config(store).curate.rules if store.exists(CONFIG_NAME) else {}
+
+
+def _why(rules: Mapping[str, str], decision: str) -> str | None:
+    if decision == KEPT:
         return None
     rule = decision.removeprefix("dropped:")
-    predicate = read_config(store).curate.rules.get(rule)
-    return None if predicate is None else f"{rule}: {predicate}"
+    return f"{rule}: {rules[rule]}" if rule in rules else None
 
 
 def contact_sheet(mp4: bytes) -> bytes:

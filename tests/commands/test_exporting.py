@@ -128,3 +128,18 @@ def test_a_clip_is_shown_with_the_rule_that_dropped_it(hostile: Path, tmp_path: 
     assert "shards/" in shown
     assert HOSTILE.split("\n")[0][:20] in shown
     assert "why" not in shown
+
+
+def test_a_clip_is_shown_as_a_version_had_it(dataset: Path) -> None:
+    overrides = [f"dataset={dataset}", "curate.rules.static=motion >= 2"]
+    genieset("curate", dataset / "config.json", *(part for one in overrides for part in ("--set", one)))
+    told = json.loads(
+        genieset(
+            "query", dataset, "SELECT key FROM clips WHERE decision = 'kept'", "--version", "1", "--json"
+        ).stdout
+    )
+    key = told["rows"][0][0]
+    now, then = genieset("show", dataset, key).stdout, genieset("show", dataset, key, "--version", "1").stdout
+    assert "static: motion >= 2" in now
+    assert "why" not in then
+    assert "no version 7" in refusal("show", dataset, key, "--version", "7")
