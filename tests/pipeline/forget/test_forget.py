@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.published import Silent
+from trainer_bridge import Stream, open_stream
 
 
 def mentions(root: Path, video_id: str) -> set[str]:
@@ -69,6 +71,29 @@ def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(datas
     assert books_of(dataset.config).counts()["rejected:forgotten"] == 1
     assert read_status(store).balanced
     assert forget(store, [video_id], LABELS, Silent()) == ()
+
+
+def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_the_same(
+    dataset: Dataset,
+) -> None:
+    root, video_id = str(dataset.store.root), dataset.ids[0]
+
+    def keys_of_an_epoch(stream: Stream) -> set[str]:
+        windows = sum(entry.samples for entry in read_version(dataset.store).shards) * 10
+        return {key for batch in islice(stream, windows) for key in batch.keys}
+
+    stream = open_stream(root, batch_size=1)
+    assert any(key.startswith(video_id) for key in keys_of_an_epoch(stream))
+    state = stream.state_dict()
+    forget(dataset.store, [video_id], LABELS, Silent())
+    stream = open_stream(root, batch_size=1)
+    seen = keys_of_an_epoch(stream)
+    assert seen
+    assert not any(key.startswith(video_id) for key in seen)
+    with pytest.raises(UserError, match="had version 2, this one has 3"):
+        stream.load_state_dict(state)
+    with pytest.raises(UserError, match="no version 2; there are"):
+        open_stream(root, batch_size=1, version=2)
 
 
 def test_all_videos_of_a_channel_or_at_an_address_are_meant(dataset: Dataset) -> None:
