@@ -82,17 +82,17 @@ def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_th
         windows = sum(entry.samples for entry in read_version(dataset.store).shards) * 10
         return {key for batch in islice(stream, windows) for key in batch.keys}
 
-    stream = open_stream(root, batch_size=1)
+    stream = open_stream(root, split="val", batch_size=1)
     seen = keys_of_an_epoch(stream)
     video_id = min(seen).rpartition("_")[0]
     state = stream.state_dict()
     forget(dataset.store, [video_id], LABELS, Silent())
-    stream = open_stream(root, batch_size=1)
+    stream = open_stream(root, split="val", batch_size=1)
     assert keys_of_an_epoch(stream) == {key for key in seen if not key.startswith(video_id)} != set()
     with pytest.raises(UserError, match="had version 2, this one has 3"):
         stream.load_state_dict(state)
     with pytest.raises(UserError, match="no version 2; there are"):
-        open_stream(root, batch_size=1, version=2)
+        open_stream(root, split="val", batch_size=1, version=2)
 
 
 def test_all_videos_of_a_channel_or_at_an_address_are_meant(dataset: Dataset) -> None:
