@@ -49,7 +49,7 @@ soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random;
 	$(BIN)/python -m tests.faults.soak
 
 .PHONY: bench
-bench: $(READY)  ## the benchmarks of the README, one after the other; takes an hour
+bench: demo  ## the benchmarks of the README, one after the other; takes two hours
 	$(BIN)/genieset bench cut --peers
 	$(BIN)/genieset bench cut --hours 10
 	$(BIN)/genieset bench score
@@ -59,6 +59,7 @@ bench: $(READY)  ## the benchmarks of the README, one after the other; takes an 
 	$(BIN)/genieset bench duplicates
 	$(BIN)/genieset bench duplicates --clips 1000000
 	$(BIN)/genieset bench quality
+	$(BIN)/genieset bench verify
 
 .PHONY: check
 check: $(READY)  ## format, lint and types only

@@ -178,6 +178,31 @@ def bench_publish(
     )
 
 
+def bench_verify(
+    dataset: Annotated[str, typer.Argument(help="The dataset's folder or URL.")] = "data/demo",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender has its turn.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """CPU that verifying a clip takes, against hashing and decoding alone."""
+    from bench.verify import bench_verify as run
+    from shards.store import Store
+
+    with screen.progress() as progress:
+        found = run(
+            Store(dataset), rounds, lambda done, total, what: progress.step("bench", done, total, what)
+        )
+    if as_json:
+        screen.print_json(found)
+        return
+    rows = {
+        name: f"{figures['cpu_ms_per_clip']:.1f} ms"
+        for name, figures in (found["floor"] | found["measured"]).items()
+    }
+    screen.print_rows("CPU a clip", rows, right=True)
+    (ratio,) = found["ratios"].values()
+    screen.say(f"{found['clips']:,} clips; verify takes {ratio:.2f} times the floor")
+
+
 def bench_quality(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Of gameplay, one video of each source; or what is shipped.")

@@ -162,7 +162,9 @@ def verify_dataset(
         tasks.append(Task(store.everywhere, Whole(version)))
     if staged:
         faults += [f for _, one in _run(engine, [Task(store.everywhere, Commits())]) for f in one.faults]
-        packs, more = _staged(store, commits_sound=not any(f.object.startswith("commits") for f in faults))
+        packs, more = staged_packs(
+            store, commits_sound=not any(f.object.startswith("commits") for f in faults)
+        )
         faults += more
         tasks += [Task(store.everywhere, what) for what in packs]
         tables = tuple(_tables(store))
@@ -245,7 +247,7 @@ def _tables(store: Store) -> Iterator[str]:
         yield from (name for name in store.list(folder) if name.endswith(".parquet"))
 
 
-def _staged(store: Store, *, commits_sound: bool) -> tuple[list[StagedPack], list[Fault]]:
+def staged_packs(store: Store, *, commits_sound: bool) -> tuple[list[StagedPack], list[Fault]]:
     """Every pack that lies there or should, with what should lie beside it."""
     there = {name for name in store.list("packs") if name.endswith(".tar")}
     faults: list[Fault] = []
