@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,7 +44,7 @@ def query(
 
 def extract(
     dataset: Dataset,
-    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    out: Annotated[str, typer.Option(help="The folder or URL to write to.")],
     keys: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY]...", help="The clips' keys; or give --where.")
     ] = None,
@@ -82,13 +81,16 @@ def export(
     to: Annotated[str, typer.Option(metavar="KIND", help="wids, hf or croissant.")],
     version: Version = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write it to this folder; by default into the dataset's exports/.")
+        str | None, typer.Option(help="Write it to this folder; by default into the dataset's exports/.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What the dataset is called.")] = None,
     push: Annotated[
         str | None, typer.Option(metavar="OWNER/NAME", help="Upload to this repository of Hugging Face; hf.")
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="A repository that is new is public.")] = False,
+    local_paths: Annotated[
+        bool, typer.Option("--local-paths", help="Publish where local videos lie, too: the catalog says it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Describe a version for another library, which then reads the very shards; no clip is copied."""
@@ -111,10 +113,11 @@ def export(
 
         local = ask(read_views(store, found.number), "SELECT count(*) FROM videos WHERE url NOT LIKE 'http%'")
         with screen.progress() as progress:
+            told = f"the catalog is uploaded too, and names {local.rows[0][0]:,} local files by their paths"
+            if local.rows[0][0] and public and not local_paths:
+                raise UserError(f"--public: {told}; --local-paths says that the world may see them")
             if local.rows[0][0]:
-                progress.note(
-                    f"the catalog is uploaded too, and names {local.rows[0][0]:,} local files by their paths"
-                )
+                progress.note(told)
             done = push_version(
                 store,
                 found,

@@ -14,7 +14,7 @@ from shards.catalog import CLIPS, SETTINGS_KEY, VIDEOS
 from shards.codec import EncodedClip
 from shards.commits import read_commits
 from shards.errors import UserError
-from shards.index import read_clip, read_index
+from shards.index import index_name, read_clip, read_index
 from shards.records import CLIP_SCHEMA, Placed
 from shards.store import Store
 
@@ -53,7 +53,7 @@ def look_up(store: Store, views: dict[str, pa.Table], keys: Collection[str]) -> 
         views: the catalog, as of `shards.query.read_views`.
 
     Raises:
-        UserError: there is no clip of one of the keys, or its pack is gone.
+        UserError: there is no clip of one of the keys, its pack is gone, or an index has no row of it.
     """
     clips = views[CLIPS]
     wanted = clips.filter(pc.is_in(clips["key"], value_set=pa.array(list(keys), pa.string())))
@@ -65,8 +65,10 @@ def look_up(store: Store, views: dict[str, pa.Table], keys: Collection[str]) -> 
     videos = views[VIDEOS].filter(pc.is_in(views[VIDEOS]["video_id"], value_set=ids)).to_pylist()
     told = {video["video_id"]: video for video in videos}
     for tar, held in sorted(_by_tar(store, clips, rows).items()):
+        missing = set(held)
         for placed in read_index(store, tar):
-            if placed.clip.key in held:
+            if placed.clip.key in missing:
+                missing.remove(placed.clip.key)
                 row = rows[placed.clip.key]
                 yield Found(
                     video=told[row["video_id"]],
@@ -75,6 +77,11 @@ def look_up(store: Store, views: dict[str, pa.Table], keys: Collection[str]) -> 
                     tar=tar,
                     placed=placed,
                 )
+        if missing:
+            raise UserError(
+                f"{store.where(index_name(tar))}: has no row of {min(missing)}, which lies in {tar} by the "
+                "catalog; bring it back from a copy; `genieset verify` names all damage"
+            )
 
 
 def _by_tar(store: Store, clips: pa.Table, rows: dict[str, dict[str, Any]]) -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -66,7 +67,11 @@ def read_views(store: Store, number: int | None = None) -> dict[str, pa.Table]:
 @contextmanager
 def open_views(views: dict[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database that holds these views, and from which nothing else can be reached."""
-    with duckdb.connect(config=_SHUT_OFF) as database:
+    with (
+        # What does not fit into memory would else be put into a folder that happens to be the current one.
+        TemporaryDirectory(prefix="genieset-") as spilled,
+        duckdb.connect(config=_SHUT_OFF | {"temp_directory": spilled}) as database,
+    ):
         for name, table in views.items():
             database.register(name, table)
         database.execute("SET lock_configuration = true")

@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 from shards.errors import UserError
 from shards.export.base import export_kinds
@@ -27,7 +26,7 @@ class Exported:
 
 
 def export_version(
-    store: Store, version: Version, kind: str, *, out: Path | None = None, name: str | None = None
+    store: Store, version: Version, kind: str, *, out: str | None = None, name: str | None = None
 ) -> Exported:
     """Write one kind of view.
 
@@ -37,14 +36,18 @@ def export_version(
         name: as in `shards.export.view.read_view`.
 
     Raises:
-        UserError: there is no such kind, or `out` holds another file of the same name, or no address leads
-            from it to the dataset.
+        UserError: there is no such kind, or `out` is no folder or holds another file of the same name, or no
+            address leads from it to the dataset.
     """
     kinds = export_kinds()
     if kind not in kinds:
         near = get_close_matches(kind, kinds, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(kinds))}"
         raise UserError(f"--to {kind}: no such kind of export; {hint}")
+    if out and "://" in out:
+        raise UserError(
+            f"--out {out}: give a folder; without --out it is written into the dataset's exports/"
+        )
     place = _INSIDE if out is None else _way(out, store)
     files = kinds[kind]().files(read_view(store, version, place, name))
     if out is None:
@@ -58,7 +61,7 @@ def export_version(
         raise UserError(f"--out {out}: {taken[0]} lies there already and is another; give an empty folder")
     for file, data in files.items():
         target.put(file, data)
-    return Exported(str(out), tuple(files))
+    return Exported(out, tuple(files))
 
 
 def export_folder(kind: str, number: int) -> str:
@@ -71,7 +74,7 @@ def exports_of(store: Store, number: int) -> list[str]:
     return [name for kind in sorted(export_kinds()) for name in store.list(export_folder(kind, number))]
 
 
-def _way(out: Path, store: Store) -> str:
+def _way(out: str, store: Store) -> str:
     """What leads from a folder to the dataset."""
     place = store.everywhere
     if "://" in place:

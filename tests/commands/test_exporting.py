@@ -84,6 +84,9 @@ def test_a_mistake_is_one_line(hostile: Path, tmp_path: Path) -> None:
     assert "no version 7; there are [1]" in refusal("query", hostile, "FROM clips", "--version", "7")
     assert "did you mean croissant?" in refusal("export", hostile, "--to", "croisant")
     assert "--push: goes with --to hf" in refusal("export", hostile, "--to", "wids", "--push", "a/b")
+    public = refusal("export", hostile, "--to", "hf", "--push", "a/b", "--public")
+    assert "local files by their paths; --local-paths says that the world may see them" in public
+    assert "give a folder" in refusal("export", hostile, "--to", "wids", "--out", "s3://bucket/x")
     assert "--public: goes with --push" in refusal("export", hostile, "--to", "hf", "--public")
     out = ("--out", tmp_path / "out")
     assert "give the keys of clips, or --where" in refusal("extract", hostile, *out)

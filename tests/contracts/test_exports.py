@@ -127,7 +127,7 @@ def test_its_library_reads_every_clip_where_it_lies(kind: str, dataset: Path, tm
 
 def test_its_library_reads_every_clip_from_a_folder_outside(kind: str, dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "far away" / "export"
-    exported = export_version(Store(dataset), read_version(Store(dataset)), kind, out=out)
+    exported = export_version(Store(dataset), read_version(Store(dataset)), kind, out=str(out))
     assert not list((dataset / "exports").rglob("*"))
     assert not any(path.suffix in (".tar", ".mp4") for path in out.rglob("*"))
     assert read_back(kind, exported.folder, tmp_path / "home") == published(dataset)
@@ -151,12 +151,12 @@ def test_the_same_version_gives_the_same_bytes_wherever_it_lies(
 
 def test_a_folder_that_holds_something_else_is_left_alone(kind: str, dataset: Path, tmp_path: Path) -> None:
     store, out = Store(dataset), tmp_path / "out"
-    exported = export_version(store, read_version(store), kind, out=out)
+    exported = export_version(store, read_version(store), kind, out=str(out))
     before = written(str(out))
-    assert export_version(store, read_version(store), kind, out=out) == exported
+    assert export_version(store, read_version(store), kind, out=str(out)) == exported
     (out / exported.files[0]).write_text("mine")
     with pytest.raises(UserError, match=rf"^--out .*: {re.escape(exported.files[0])} lies there already"):
-        export_version(store, read_version(store), kind, out=out)
+        export_version(store, read_version(store), kind, out=str(out))
     assert written(str(out)) == before | {exported.files[0]: b"mine"}
 
 
@@ -181,14 +181,14 @@ def test_a_name_is_a_name(kind: str, dataset: Path) -> None:
 def test_a_way_that_is_no_address_is_refused(hostile: Path, tmp_path: Path) -> None:
     dataset = Store(shutil.copytree(hostile, tmp_path / "50% [off]" / "set"))
     with pytest.raises(UserError, match=r"^--out .* has '%', which addresses and globs give a meaning"):
-        export_version(dataset, read_version(dataset), "wids", out=tmp_path / "out")
+        export_version(dataset, read_version(dataset), "wids", out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_behind_a_link_is_reached(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
-    export_version(Store(dataset), read_version(Store(dataset)), "wids", out=tmp_path / "link" / "out")
+    export_version(Store(dataset), read_version(Store(dataset)), "wids", out=str(tmp_path / "link" / "out"))
     for shard in json.loads((tmp_path / "link" / "out" / "train.json").read_text())["shardlist"]:
         assert (tmp_path / "link" / "out" / shard["url"]).is_file()
 

@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from shards.codec import decode_clip
 from shards.errors import UserError
 from shards.extract import Extracted, extract
-from shards.index import read_clip, read_index
+from shards.index import index_name, read_clip, read_index
 from shards.lookup import look_up
 from shards.manifest import read_version
 from shards.query import keys_where, read_views
@@ -53,6 +55,24 @@ def test_kept_and_dropped_clips_come_out_byte_for_byte(dataset: Store, tmp_path:
     again = extract(dataset, views, keys, Store(out))
     assert again == Extracted(0, 7)
     assert files(out) == found
+
+
+def test_into_a_bucket(dataset: Store, s3_bucket: str) -> None:
+    views = read_views(dataset)
+    out = Store(f"s3://{s3_bucket}/clips")
+    assert extract(dataset, views, keys_where(views, "decision = 'kept'"), out) == Extracted(6, 0)
+    assert sum(name.endswith(".mp4") for name in out.list("")) == 6
+
+
+def test_a_clip_that_its_index_has_lost_is_told(dataset: Store, tmp_path: Path) -> None:
+    views = read_views(dataset)
+    key = keys_where(views, "decision = 'kept'")[0]
+    (found,) = look_up(dataset, views, [key])
+    index = dataset.path(index_name(found.tar))
+    table = pq.read_table(index)
+    pq.write_table(table.filter(pc.not_equal(table["key"], key)), index)
+    with pytest.raises(UserError, match=rf"has no row of {key}, which lies in {found.tar} by the catalog"):
+        extract(dataset, views, [key], Store(tmp_path / "out"))
 
 
 def test_another_file_of_the_name_is_left_alone(dataset: Store, tmp_path: Path) -> None:
