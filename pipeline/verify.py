@@ -21,9 +21,10 @@ from pipeline.memory import at_most_more
 from pipeline.progress import Progress
 from pipeline.verify_notes import Notes
 from shards.catalog import CURATED
+from shards.checks.commits import check_commits
 from shards.checks.faults import Fault, first_of, guarded
 from shards.checks.shard import Expected, ShardSeen, check_shard
-from shards.checks.staged import StagedPack, check_commits, check_pack
+from shards.checks.staged import StagedPack, check_pack
 from shards.checks.table import check_table
 from shards.checks.version import check_version
 from shards.checks.whole import check_whole
@@ -60,7 +61,9 @@ class Tables:
 
 @dataclass(frozen=True)
 class Commits:
-    """All commits."""
+    """All commits, and whether the catalog of a version says the same."""
+
+    version: Version | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def check(task: Task) -> ShardSeen:
             return ShardSeen(task.name, faults=tuple(faults))
         case Commits():
             with at_most_more(4 * _GIB):
-                return ShardSeen(task.name, faults=tuple(check_commits(store)))
+                return ShardSeen(task.name, faults=tuple(check_commits(store, task.what.version)))
 
 
 def verify_dataset(
@@ -161,7 +164,9 @@ def verify_dataset(
         tasks += [Task(store.everywhere, expected) for expected in expectations(version, sample)]
         tasks.append(Task(store.everywhere, Whole(version)))
     if staged:
-        faults += [f for _, one in _run(engine, [Task(store.everywhere, Commits())]) for f in one.faults]
+        faults += [
+            f for _, one in _run(engine, [Task(store.everywhere, Commits(version))]) for f in one.faults
+        ]
         packs, more = staged_packs(
             store, commits_sound=not any(f.object.startswith("commits") for f in faults)
         )

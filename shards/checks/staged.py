@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,15 +16,12 @@ from shards.checks.members import check_order, rows_of_tar
 from shards.checks.shard import rows_differ
 from shards.checks.table import check_table
 from shards.checks.tar import check_tar
-from shards.commits import COMMIT_SCHEMA, commit_name
 from shards.index import index_name
 from shards.records import INDEX_SCHEMA, Placed
 from shards.store import Store
 from shards.wide import WIDE_SCHEMA, WIDE_SETTINGS, wide_name
 
 _HASH_CHARS = 8
-_LARGEST_COMMIT_BYTES = 16_000_000
-_INGESTED = "ingested"
 
 
 @dataclass(frozen=True)
@@ -58,55 +53,6 @@ def check_pack(store: Store, staged: StagedPack) -> Iterator[Fault]:
         yield from first_of(wide, guarded(wide, _check_wide(store, wide, rows)))
     for name in staged.scores:
         yield from first_of(name, guarded(name, _check_scores(store, name, keys)))
-
-
-def check_commits(store: Store) -> Iterator[Fault]:
-    """Every commit that can be read by itself, gathered or not."""
-    for name in store.list("commits/segments"):
-        yield from first_of(name, guarded(name, check_table(store, name, COMMIT_SCHEMA)))
-    for name in store.list("commits"):
-        if name.endswith(".json"):
-            yield from first_of(name, guarded(name, _check_commit(store, name)))
-
-
-def _check_commit(store: Store, name: str) -> Iterator[Fault]:
-    size = store.size_bytes(name)
-    if size > _LARGEST_COMMIT_BYTES:
-        yield Fault(name, f"has {size} bytes", None, _LARGEST_COMMIT_BYTES, size)
-        return
-    data = store.read(name)
-    place = 0
-    for number, line in enumerate(data.splitlines(keepends=True)):
-        end = place + len(line)
-        problem = _commit_problem(name, line)
-        if problem:
-            yield Fault(name, problem, f"line {number + 1}", place, end)
-        place = end
-    if not data:
-        yield Fault(name, "is empty")
-
-
-def _commit_problem(name: str, line: bytes) -> str | None:
-    try:
-        row: Any = json.loads(line)
-        rows = pa.Table.from_pylist([row], schema=COMMIT_SCHEMA)
-        rows.validate(full=True)
-        if set(row) != set(COMMIT_SCHEMA.names):
-            return f"has other fields than {', '.join(COMMIT_SCHEMA.names)}"
-        if json.dumps(row, sort_keys=True).encode() + b"\n" != line:
-            return "is not as it was written"
-    # What stands for a row may be anything.
-    except Exception as error:
-        return f"is no record: {str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"
-    named = f"commits/{commit_name(row['video_id'], row['settings'])}.json"
-    if named != name:
-        return f"is of video {row['video_id']!r} and settings {row['settings']!r}"
-    if row["video"]["video_id"] != row["video_id"]:
-        return f"tells of video {row['video']['video_id']!r}"
-    stem = f"packs/{row['video_id']}-{row['settings']}-"
-    if (row["state"] == _INGESTED) != bool(row["pack"]) or not (row["pack"] or stem).startswith(stem):
-        return f"is {row['state']!r} with pack {row['pack']!r}"
-    return None
 
 
 def _read_rows(store: Store, name: str, rows: list[Placed]) -> Iterator[Fault]:

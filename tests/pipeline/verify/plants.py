@@ -30,6 +30,8 @@ from tests.pipeline.verify.plants_in_tables import (
     change_field,
     change_index,
     change_shard_field,
+    commit_gone,
+    commit_of_another_channel,
     commit_of_more,
     drop_shard,
     garbled_commit,
@@ -116,6 +118,8 @@ def all_plants() -> Iterator[tuple[str, Plant]]:
         copied(lambda store: wide_name(pack_of(store)), lambda store: wide_name(packs_of(store)[1])),
     )
     yield "commit: another number of clips", commit_of_more
+    yield "commit: another channel", commit_of_another_channel
+    yield "commit: gone", commit_gone
     yield "commit: no JSON", garbled_commit
     yield "commit: 1 GB of zeros", grown(commit_of)
     yield "config: no JSON", garbled(lambda store: "config.json")

@@ -201,6 +201,25 @@ def commit_of_more(store: Store) -> Planted:
     return Planted(index_name(row["pack"]))
 
 
+def commit_of_another_channel(store: Store) -> Planted:
+    name = _ingested(store)
+    row = json.loads(store.read(name))
+    row["video"]["channel"] = "another"
+    store.put(name, json.dumps(row, sort_keys=True).encode() + b"\n")
+    return Planted(name, at="video.channel")
+
+
+def commit_gone(store: Store) -> Planted:
+    name = _ingested(store)
+    store.remove(name)
+    return Planted(name)
+
+
+def _ingested(store: Store) -> str:
+    names = [name for name in store.list("commits") if name.endswith(".json")]
+    return next(name for name in names if json.loads(store.read(name))["state"] == "ingested")
+
+
 def garbled_commit(store: Store) -> Planted:
     name = commit_of(store)
     data = store.read(name)
