@@ -179,7 +179,8 @@ def _print_faults(faults: Sequence[Fault]) -> None:
 def _print_failed(store: Store, *, as_json: bool) -> None:
     from pipeline.build import books_of, read_config
 
-    rows = books_of(read_config(store), store).rows.select(["state", "url", "title", "detail", "video_id"])
+    books = books_of(read_config(store), store)
+    rows = books.rows.select(["state", "url", "title", "detail", "video_id"])
     ended = [row for row in rows.to_pylist() if row["state"].startswith(("failed:", "rejected:"))]
     ended.sort(key=lambda row: (row["state"], row["url"]))
     if as_json:
@@ -187,9 +188,15 @@ def _print_failed(store: Store, *, as_json: bool) -> None:
         return
     for row in ended:
         print(screen.printable(f"{row['state']}  {row['url']}  {row['detail'] or ''}".replace("\n", " ")))
-    screen.say(f"{len(ended)} videos failed or were rejected")
+    forgotten = f"; {books.forgotten} were forgotten, and nothing is known of them" if books.forgotten else ""
+    screen.say(f"{len(ended)} videos failed or were rejected{forgotten}")
 
 
 def _status_line(found: Status) -> str:
     books = "the books balance" if found.balanced else "THE BOOKS DO NOT BALANCE"
+    if found.unlisted:
+        books += (
+            f": no list of candidates names {found.unlisted:,} videos that were ingested or rejected; "
+            "`genieset discover CONFIG` finds again what is still there"
+        )
     return f"{found.shards} shards, {found.bytes:,} bytes; {books}"

@@ -35,11 +35,10 @@ def query(
     answer = ask(read_views(Store(dataset), version), sql, limit)
     if as_json:
         rows = [[_plain(value) for value in row] for row in answer.rows]
-        screen.print_json({"columns": answer.columns, "rows": rows, "left_out": answer.left_out})
+        screen.print_json({"columns": answer.columns, "rows": rows, "more": answer.more})
         return
     screen.print_table(answer.columns, answer.rows)
-    left_out = f"; {answer.left_out:,} more are left out, --limit gives them" if answer.left_out else ""
-    screen.say(f"{len(answer.rows):,} rows{left_out}")
+    screen.say(f"{len(answer.rows):,} rows" + ("; there are more, --limit gives them" if answer.more else ""))
 
 
 def extract(
@@ -60,7 +59,10 @@ def extract(
     from shards.store import Store
 
     if bool(keys) == bool(where):
-        raise UserError("extract: give the keys of clips, or --where with an SQL predicate on their columns")
+        both = ", and not both" if keys else ""
+        raise UserError(
+            f"extract: give the keys of clips, or --where with an SQL predicate on their columns{both}"
+        )
     store = Store(dataset)
     views = read_views(store, version)
     # A key that is given twice is one clip.

@@ -243,7 +243,7 @@ def funnel(books: Books, selection: Selection, version: Version) -> Funnel:
     ingested = books.counts().get(INGESTED, 0)
     rejected_by_title = sum(n for state, n in books.counts().items() if state.startswith("rejected:title_"))
     return Funnel(
-        found=len(books.rows),
+        found=len(books.rows) + books.forgotten,
         title_accepted=len(books.rows) - rejected_by_title,
         ingested=ingested,
         clips=len(selection.clips),

@@ -90,6 +90,13 @@ def knows(store: Store, source: Source) -> bool:
     return len(_read(store, source, ["video_id"])) > 0
 
 
+def listed_ids(store: Store) -> pa.ChunkedArray:
+    """The ids of all videos that any source found, whether a config has that source still or not."""
+    names = [name for name in store.list("candidates") if name.endswith(".parquet")]
+    tables = [store.read_table(name, ["video_id"]) for name in names]
+    return pa.concat_tables([TABLE_SCHEMA.empty_table().select(["video_id"]), *tables])["video_id"]
+
+
 def source_of(store: Store, sources: Iterable[Source]) -> dict[str, Source]:
     """Video id -> the first source that found it."""
     owners: dict[str, Source] = {}

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import candidates
 from pipeline.build import books_of, read_config
 from pipeline.config import BuildConfig
 from pipeline.curate import count_decisions
+from pipeline.ledger import Books
 from shards.catalog import CLIPS, CURATED, SETTINGS_KEY
+from shards.commits import read_commits
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 
@@ -26,13 +29,16 @@ class Status:
         clips: decision -> number of clips; `undecided` ones were measured since the last curation.
         shards: of the newest version.
         bytes: of the newest version's shards.
-        balanced: of each ingested video, as many clips were decided on as its commit says, or none yet.
+        unlisted: videos with a commit that no list of candidates names: a list was lost.
+        balanced: no video is unlisted, and of each ingested one as many clips were decided on as its commit
+            says, or none yet.
     """
 
     videos: dict[str, int]
     clips: dict[str, int]
     shards: int
     bytes: int
+    unlisted: int
     balanced: bool
 
 
@@ -59,6 +65,7 @@ def read_status(store: Store) -> Status:
     undecided = pc.sum(committed["clips"].filter(pc.is_null(counts))).as_py()
     if undecided:
         decisions[UNDECIDED] = undecided
+    unlisted = _unlisted(store, config, books)
     version = read_version(store) if list_versions(store) else None
     shards = version.shards if version else ()
     return Status(
@@ -66,8 +73,19 @@ def read_status(store: Store) -> Status:
         clips=decisions,
         shards=len(shards),
         bytes=sum(shard.bytes for shard in shards),
-        balanced=pc.all(pc.equal(committed["clips"], counts)).as_py() is not False,
+        unlisted=unlisted,
+        balanced=not unlisted and pc.all(pc.equal(committed["clips"], counts)).as_py() is not False,
     )
+
+
+def _unlisted(store: Store, config: BuildConfig, books: Books) -> int:
+    commits = read_commits(store, config.settings_hash)
+    strangers = commits.filter(pc.invert(pc.is_in(commits["video_id"], value_set=books.rows["video_id"])))
+    if not len(strangers):
+        return 0
+    # A source may have left the config; what it found stays found.
+    listed = pc.is_in(strangers["video_id"], value_set=candidates.listed_ids(store))
+    return len(pc.unique(strangers.filter(pc.invert(listed))["video_id"]))
 
 
 def _decided(store: Store, config: BuildConfig, video_ids: pa.ChunkedArray) -> pa.Table:

@@ -31,7 +31,7 @@ from shards.checks.whole import check_whole
 from shards.commits import commit_journal
 from shards.errors import UserError
 from shards.index import index_name
-from shards.manifest import Version
+from shards.manifest import Version, list_versions
 from shards.store import Store
 from shards.verify import Verified, exchanged, expectations
 
@@ -146,7 +146,7 @@ def verify_dataset(
     """Check a version, and what later ones are made of.
 
     Args:
-        number: of the version; the newest by default.
+        number: of the version; by default the newest that can be read.
         sample: decode only so many clips, chosen by a hash of their keys.
         staged: whether packs, commits, wide frames and scores are looked at, too.
         fresh: whether what an interrupted run found whole is checked again.
@@ -155,6 +155,11 @@ def verify_dataset(
         UserError: nothing is published, or there is no such version.
     """
     version, name, faults = check_version(store, number)
+    for older in reversed(list_versions(store)[:-1] if number is None else []):
+        if version is None:
+            # What one bad object hides is looked at all the same.
+            version, name, more = check_version(store, older)
+            faults += more
     notes = Notes(store, name, progress)
     if fresh:
         notes.forget()

@@ -31,9 +31,11 @@ def extract(store: Store, views: dict[str, pa.Table], keys: Collection[str], out
         out: the folder.
 
     Raises:
-        UserError: there is no such clip, its bytes are damaged, or a file of its name lies there that is
-            another.
+        UserError: there is no such clip, its bytes are damaged, `out` lies in the dataset, or a file of its
+            name lies there that is another.
     """
+    if _lies_in(out, store):
+        raise UserError(f"--out {out.url}: lies in the dataset; give a folder outside of it")
     written = already_there = 0
     for found in look_up(store, views, keys):
         key = found.placed.clip.key
@@ -48,6 +50,12 @@ def extract(store: Store, views: dict[str, pa.Table], keys: Collection[str], out
         written += any(new)
         already_there += not any(new)
     return Extracted(written, already_there)
+
+
+def _lies_in(out: Store, store: Store) -> bool:
+    if out.is_remote or store.is_remote:
+        return f"{out.everywhere}/".startswith(f"{store.everywhere}/")
+    return out.root.resolve().is_relative_to(store.root.resolve())
 
 
 def described(found: Found) -> bytes:

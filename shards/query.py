@@ -40,12 +40,12 @@ class Answer:
     Attributes:
         columns: their names.
         rows: the first of them, each with a value a column.
-        left_out: how many more there are.
+        more: whether there are more.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    left_out: int
+    more: bool
 
 
 def read_views(store: Store, number: int | None = None) -> dict[str, pa.Table]:
@@ -82,7 +82,7 @@ def query(views: dict[str, pa.Table], sql: str, limit: int | None = None) -> Ans
     """Ask one question.
 
     Args:
-        limit: how many rows are kept; the others are counted. All by default.
+        limit: how many rows are asked for. All by default.
 
     Raises:
         UserError: it is not one SQL statement that reads, or DuckDB cannot answer it.
@@ -94,12 +94,13 @@ def query(views: dict[str, pa.Table], sql: str, limit: int | None = None) -> Ans
         result = database.execute(statements[0])
         columns = tuple(column[0] for column in result.description)
         rows: list[tuple[Any, ...]] = []
-        left_out = 0
-        while some := result.fetchmany(_FETCHED_ROWS):
-            room = len(some) if limit is None else max(0, limit - len(rows))
-            rows += some[:room]
-            left_out += max(0, len(some) - room)
-    return Answer(columns, tuple(rows), left_out)
+        # One more than is asked for tells whether there are more; a join may have more than can be counted.
+        while limit is None or len(rows) <= limit:
+            some = result.fetchmany(_FETCHED_ROWS if limit is None else limit + 1 - len(rows))
+            if not some:
+                break
+            rows += some
+    return Answer(columns, tuple(rows[:limit]), limit is not None and len(rows) > limit)
 
 
 def keys_where(views: dict[str, pa.Table], predicate: str) -> list[str]:
@@ -116,10 +117,13 @@ def keys_where(views: dict[str, pa.Table], predicate: str) -> list[str]:
 
 @contextmanager
 def _told(sql: str, views: dict[str, pa.Table]) -> Iterator[None]:
-    """What DuckDB has against an SQL text, in one line."""
+    """What DuckDB has against an SQL text, in one line; where it knows no such name, those that there are."""
     try:
         yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except (duckdb.Error, RuntimeError) as error:
         reason = (str(error).splitlines() or ["no reason is given"])[0]
         known = "; ".join(f"{name} has {', '.join(table.column_names)}" for name, table in views.items())
-        raise UserError(f"{sql!r}: {reason}; {known}") from None
+        unknown = isinstance(error, duckdb.BinderException | duckdb.CatalogException)
+        raise UserError(f"{sql!r}: {reason}" + (f"; {known}" if unknown else "")) from None

@@ -27,6 +27,7 @@ from shards.local_store import LocalFolder
 from shards.object_store import ObjectPrefix
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SLIP = re.compile(r"(?P<scheme>s3|gs|file):/?(?P<rest>[^/].*)", re.IGNORECASE)
 
 
 class Staged:
@@ -245,6 +246,8 @@ def is_url(place: str) -> bool:
 def _backend(url: str, patience: Patience) -> Backend:
     found = _URL.match(url)
     scheme = found["scheme"].lower() if found else "file"
+    if meant := _SLIP.match(url):
+        raise UserError(f"dataset {url}: did you mean {meant['scheme']}://{meant['rest']}?")
     if scheme == "file":
         path = url[found.end() :] if found else url
         return LocalFolder(url, Path(path).expanduser().absolute())

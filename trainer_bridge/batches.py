@@ -47,6 +47,12 @@ class GlobalBatches:
                 f"split: dataset {store.url} has no split {split!r}; it has {', '.join(published.splits)}"
             )
         self._order = WindowOrder(shards, window, seed)
+        if not self._order.windows_per_epoch:
+            longest = max(frames for shard in shards for frames in shard.clips_by_frames)
+            raise UserError(
+                f"window: split {split} of dataset {store.url} has no clip of {window} frames; the longest "
+                f"has {longest}"
+            )
         if self._order.windows_per_epoch < batch_size:
             raise UserError(
                 f"batch_size: {batch_size} is too large: split {split} of dataset {store.url} has "

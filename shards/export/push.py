@@ -129,12 +129,22 @@ def _open(store: Store, name: str) -> Iterator[BinaryIO]:
 def _told(repository: str) -> Iterator[None]:
     """What the hub has against it, in one line."""
     try:
-        from httpx2 import HTTPError
+        from httpx2 import HTTPError, TransportError
+        from huggingface_hub import constants, get_token
         from huggingface_hub.errors import HFValidationError
     except ImportError:
         raise UserError("--push: needs huggingface_hub; `pip install -e '.[hf]'` brings it") from None
+    if not get_token():
+        raise UserError(
+            f"--push {repository}: there is no token; `hf auth login` stores one, HF_TOKEN tells one"
+        )
     try:
         yield
+    except TransportError as error:
+        raise UserError(
+            f"--push {repository}: {constants.ENDPOINT} cannot be reached ({error}); HF_ENDPOINT says which "
+            "server is asked"
+        ) from None
     except (HTTPError, HFValidationError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"--push {repository}: {reason}") from None

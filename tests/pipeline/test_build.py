@@ -314,6 +314,23 @@ def test_the_books_balance_also_after_the_config_changed(videos: Path, write_con
     assert show(store, webdataset_keys(Path(config.dataset))[0]).sheet
 
 
+def test_a_lost_list_of_candidates_is_no_balance(videos: Path, write_config: WriteConfig) -> None:
+    config = load_config(write_config([{"kind": "files", "path": str(videos / "moving[02].mp4")}]))
+    build(config, OneChild(), Quiet())
+    store = Store(config.dataset)
+    # A source that the config has no longer is still known.
+    other = load_config(write_config([{"kind": "files", "path": str(videos / "moving0.mp4")}]))
+    discover(other, Quiet())
+    assert (read_status(store).unlisted, read_status(store).balanced) == (0, True)
+    for name in store.list("candidates"):
+        store.remove(name)
+    lost = read_status(store)
+    assert (lost.unlisted, lost.balanced) == (2, False)
+    told = genieset("status", store.url)
+    assert told.returncode == 1
+    assert "no list of candidates names 2 videos" in told.stdout
+
+
 def test_what_the_user_must_mend_stops_the_run_in_one_line(
     videos: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,12 @@ def test_into_a_bucket(dataset: Store, s3_bucket: str) -> None:
     assert sum(name.endswith(".mp4") for name in out.list("")) == 6
 
 
+def test_not_into_the_dataset_itself(dataset: Store) -> None:
+    for inside in (dataset.root, dataset.root / "shards", dataset.root / "x" / ".." / "y"):
+        with pytest.raises(UserError, match="lies in the dataset; give a folder outside of it"):
+            extract(dataset, read_views(dataset), [], Store(inside))
+
+
 def test_a_clip_that_its_index_has_lost_is_told(dataset: Store, tmp_path: Path) -> None:
     views = read_views(dataset)
     key = keys_where(views, "decision = 'kept'")[0]

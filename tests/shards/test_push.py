@@ -106,7 +106,7 @@ print(sum(1 for clips in splits.values() for _ in clips.cast_column("mp4", Video
 
 
 def test_again_sends_nothing_but_a_small_commit(dataset: Path, push: Push, hub: Hub) -> None:
-    assert push(dataset, "--public").returncode == 0
+    assert push(dataset, "--public", "--local-paths").returncode == 0
     before, sent = shown(hub), len(hub.uploads)
     assert push(dataset).returncode == 0
     assert (shown(hub), len(hub.uploads)) == (before, sent)

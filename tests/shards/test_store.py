@@ -15,6 +15,14 @@ def objects(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("s3:/bucket/x", "s3://bucket/x"), ("gs:b/x", "gs://b/x"), ("S3:b", "S3://b")]
+)
+def test_a_slip_in_a_url_is_no_folder(slip: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"dataset {slip}: did you mean {meant}"):
+        Store(slip)
+
+
 def test_create_keeps_the_first_and_put_replaces(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.create("commits/a.json", b"first")

@@ -234,6 +234,15 @@ def test_no_version_is_one_line(tmp_path: Path, store: Store) -> None:
         verify_dataset(store, Here(), Quiet(), number=7)
 
 
+def test_an_object_that_is_no_version_hides_no_other(store: Store) -> None:
+    store.put("versions/000009.json", b"x")
+    name = read_version(store, 1).shards[0].name
+    flip(store, name, store.size_bytes(name) // 3, 2)
+    found = verify_dataset(store, Here(), Quiet(), staged=False).verified
+    assert (found.version, found.samples) == (1, 6)
+    assert [fault.object for fault in found.faults] == ["versions/000009.json", name]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_command_tells_the_object_and_byte(store: Store, jobs: int) -> None:
     name = read_version(store).shards[0].name
