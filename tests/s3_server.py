@@ -22,6 +22,7 @@ Answer = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class Handler(MotoRequestHandler):
     # Connections stay open, and a client that asks whether to go on is answered.
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log(self, *args: Any) -> None:
         pass
