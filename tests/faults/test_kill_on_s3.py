@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,15 +60,20 @@ def site(s3_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buc
 
 
 @pytest.fixture(scope="module")
-def video(videos: dict[str, Path]) -> str:
-    """A video of two clips."""
-    return file_video_id(hashlib.sha256((videos["first"] / "two.mp4").read_bytes()).hexdigest())
+def pair(videos: dict[str, Path]) -> str:
+    """A folder of two videos of one clip each; the id of the first."""
+    folder = videos["first"].parent / "pair"
+    folder.mkdir()
+    videos["pair"] = folder
+    one = Path(shutil.copy(videos["first"] / "one.mp4", folder))
+    shutil.copy(videos["later"] / "three.mp4", folder)
+    return file_video_id(hashlib.sha256(one.read_bytes()).hexdigest())
 
 
 @pytest.fixture(scope="module")
-def cases(site: BucketKiller, write_build: WriteBuild, video: str) -> dict[str, Case]:
+def cases(site: BucketKiller, write_build: WriteBuild, pair: str) -> dict[str, Case]:
     """`new` publishes what was ingested, `grown` what was ingested since, and `forget` takes out a video."""
-    first, both = write_build(URL, "first"), write_build(URL, "first", "later")
+    first, both, two = (write_build(URL, *folders) for folders in (["first"], ["first", "later"], ["pair"]))
 
     def case(work: Work, before: list[int], after: list[int]) -> Case:
         assert list_versions(site.store) == before
@@ -79,8 +85,9 @@ def cases(site: BucketKiller, write_build: WriteBuild, video: str) -> dict[str, 
     new = case(lambda killer: killer.publish(first), [], [1])
     site.run(lambda killer: killer.ingest(both))
     grown = case(lambda killer: killer.publish(both), [1], [1, 2])
-    site.prefix.restore(new.undisturbed.end)
-    forget = case(lambda killer: killer.forget(first, [video]), [1], [2])
+    site.prefix.restore({})
+    site.run(lambda killer: killer.build(two))
+    forget = case(lambda killer: killer.forget(two, [pair]), [1], [2])
     assert check_forgotten(site.store) == []
     return {"new": new, "grown": grown, "forget": forget}
 
