@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.index import index_name
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 from shards.verify import verify
@@ -119,15 +120,17 @@ class BucketKiller:
     def faults(self, state: State) -> Iterator[str]:
         """What a reader who comes now, when `state` is what is there, would stumble over."""
         yield from faults_in(self.prefix.copy(state))
-        read = {
-            name: tag for name, tag in state.items() if name.startswith(("versions/", "shards/", "catalog/"))
-        }
         for number in list_versions(self.store):
-            verified = (number, tuple(sorted(read.items())))
-            if verified not in self._verified:
-                done = verify(self.store, read_version(self.store, number))
-                self._verified[verified] = [f"version {number}: {fault}" for fault in done.faults]
-            yield from self._verified[verified]
+            version = read_version(self.store, number)
+            tars = {entry.name for entry in version.shards}
+            read = {version.name, *tars, *map(index_name, tars)}
+            catalogs = tuple(f"catalog/{kind}/{number:06d}-" for kind in ("videos", "clips"))
+            # Of the same bytes the same is true.
+            bytes_ = tuple(sorted(i for i in state.items() if i[0] in read or i[0].startswith(catalogs)))
+            if bytes_ not in self._verified:
+                told = verify(self.store, version).faults
+                self._verified[bytes_] = [f"version {number}: {fault}" for fault in told]
+            yield from self._verified[bytes_]
 
     def _again(self, work: Work, undisturbed: Undisturbed, end: Check) -> Iterator[str]:
         run, _ = self.run(work)
