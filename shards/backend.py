@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BufferedRandom, BufferedReader
 from typing import Protocol
 
 import pyarrow as pa
+
+from shards.bucket import Upload
 
 STAGING = ".tmp"
 """Where objects lie that nobody is to look at."""
@@ -73,6 +76,12 @@ class Backend(Protocol):
 
     def stamp(self, name: str) -> str:
         """What differs once an object was written anew."""
+
+    def uploads(self) -> Sequence[Upload]:
+        """What is sent in parts and not an object yet."""
+
+    def end_upload(self, upload: Upload) -> None:
+        """Throw away the parts."""
 
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed."""

@@ -40,6 +40,22 @@ class Found(NamedTuple):
     modified_s: float
 
 
+class Upload(NamedTuple):
+    """An object that is sent in parts and has not become one; its sender may be dead.
+
+    Attributes:
+        name: that it is to have: a key in a bucket, a name in a store.
+        id: what the server tells it from others by.
+        size: of the parts that have arrived, in bytes.
+        heard_s: when the last of them did, in seconds of Unix time by the server's clock.
+    """
+
+    name: str
+    id: str
+    size: int
+    heard_s: float
+
+
 class Bucket(Protocol):
     """A bucket. Whatever a person has to mend is a UserError of one line; keys are whole."""
 
@@ -75,6 +91,15 @@ class Bucket(Protocol):
 
     def folders(self, prefix: str) -> Iterator[str]:
         """What keys begin with that do have one, up to it and with it; each once."""
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """What is sent in parts and not an object yet, of the keys that begin with a prefix.
+
+        Nothing where the server ends by itself what nobody goes on with, or does not say what there is.
+        """
+
+    def end_upload(self, upload: Upload) -> None:
+        """Throw away the parts; one that has ended is no matter."""
 
 
 class ChangedError(OSError):

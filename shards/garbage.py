@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from shards.backend import STAGING
+from shards.bucket import Upload
 from shards.catalog import CATALOG_NAME, CLIPS, VIDEOS, catalog_names
 from shards.commits import commit_journal
 from shards.index import index_name
@@ -41,11 +42,13 @@ class Garbage:
     Attributes:
         why: `version`: it is not among those to keep; `shard`, `catalog`: no version names it; `pack`,
             `score`: no commit does; `unfinished`: a process was writing it and is gone.
+        upload: the parts of it that a bucket has, where it is no object yet.
     """
 
     name: str
     bytes: int
     why: str
+    upload: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,17 @@ def find_garbage(store: Store, *, keep: int | None = None, young_s: float = YOUN
     Raises:
         UserError: a version or a commit is damaged, so that what it names is not known.
     """
-    return tuple(
+    objects = (
         Garbage(name, size, why)
         for why, name in _named_by_nothing(store, keep, young_s)
         if (size := _size_bytes(store, name)) is not None
     )
+    uploads = (
+        Garbage(upload.name, upload.size, "unfinished", upload.id)
+        for upload in store.uploads()
+        if time.time() - upload.heard_s >= young_s
+    )
+    return (*objects, *uploads)
 
 
 def collect_garbage(store: Store, *, keep: int | None = None, young_s: float = YOUNG_S) -> Collected:
@@ -91,9 +100,16 @@ def collect_garbage(store: Store, *, keep: int | None = None, young_s: float = Y
             if number and garbage.why != found[number - 1].why:
                 # That a version is gone outlives a power cut before its shards go.
                 store.settle(found[number - 1].name.rpartition("/")[0])
-            store.remove(garbage.name)
+            _remove(store, garbage)
             run.beat()
     return Collected(found, report)
+
+
+def _remove(store: Store, garbage: Garbage) -> None:
+    if garbage.upload is None:
+        store.remove(garbage.name)
+    else:
+        store.end_upload(Upload(garbage.name, garbage.upload, garbage.bytes, 0.0))
 
 
 def _write_report(store: Store, found: Sequence[Garbage], keep: int | None, young_s: float) -> str:

@@ -22,7 +22,7 @@ from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import exceptions as http
 
-from shards.bucket import ChangedError, Found, Patience
+from shards.bucket import ChangedError, Found, Patience, Upload
 from shards.errors import UserError
 
 PART_BYTES = 16 * 1024 * 1024
@@ -141,6 +141,13 @@ class GoogleBucket:
                 yield from page.prefixes
         except _FAILURES as error:
             raise self._told(error) from None
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:  # noqa: ARG002
+        """None: Google lists none, takes no money for them, and ends them after a week."""
+        return iter(())
+
+    def end_upload(self, upload: Upload) -> None:
+        """There is none that is known."""
 
     def _writer(self, key: str) -> str | None:
         """The word that the object's writer left in it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from shards.backend import STAGING
+from shards.bucket import Upload
 from shards.errors import UserError
 
 _serial = itertools.count()
@@ -173,6 +174,13 @@ class LocalFolder:
         """Size, time and inode: what is put gets another inode."""
         told = (self.root / name).stat()
         return f"{told.st_size}-{told.st_mtime_ns}-{told.st_ino}"
+
+    def uploads(self) -> Sequence[Upload]:
+        """None: a file that is being written lies in `.tmp/`."""
+        return ()
+
+    def end_upload(self, upload: Upload) -> None:
+        """There is none."""
 
     def settle(self, folder: str) -> None:
         """Sync the folder."""

@@ -15,7 +15,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from shards.backend import STAGING
-from shards.bucket import Bucket, Found, Patience
+from shards.bucket import Bucket, Found, Patience, Upload
 from shards.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,6 +149,17 @@ class ObjectPrefix:
         """What the server tells objects' contents apart by, and when it was put."""
         found = self._found(name)
         return f"{found.size}-{found.modified_s}-{found.etag}"
+
+    def uploads(self) -> Sequence[Upload]:
+        """Sorted by name."""
+        under = self._key("")
+        return sorted(
+            upload._replace(name=upload.name[len(under) :]) for upload in self._bucket.uploads(under)
+        )
+
+    def end_upload(self, upload: Upload) -> None:
+        """Throw away the parts."""
+        self._bucket.end_upload(upload._replace(name=self._key(upload.name)))
 
     def settle(self, folder: str) -> None:
         """Nothing: what a bucket says is done outlives it."""

@@ -27,8 +27,9 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from shards.bucket import ChangedError, Found, Patience
+from shards.bucket import ChangedError, Found, Patience, Upload
 from shards.errors import UserError
+from shards.s3_uploads import NO_UPLOAD, error_code, error_status, find_uploads
 
 PART_BYTES = 16 * 1024 * 1024
 """What is larger is sent in parts of this size, or in 9,000 parts."""
@@ -90,15 +91,17 @@ class S3Bucket:
                 else:
                     self._put_parts(key, file, size, writer, if_absent)
             except boto.ClientError as error:
-                if _code(error) in _CONFLICT and attempt < self._attempts:
+                if error_code(error) in _CONFLICT and attempt < self._attempts:
                     # Another writer's put of this name was under way; nobody has won by that.
                     _pause(attempt)
                     continue
-                if _code(error) not in _TAKEN and not (_code(error) == _NO_UPLOAD and _repeated(error)):
+                if error_code(error) not in _TAKEN and not (
+                    error_code(error) == NO_UPLOAD and _repeated(error)
+                ):
                     raise self._told(error) from None
                 if _repeated(error) and self._writer(key) == writer:
                     return True
-                if _code(error) in _TAKEN:
+                if error_code(error) in _TAKEN:
                     return False
                 raise self._told(error) from None
             return True
@@ -122,11 +125,11 @@ class S3Bucket:
                     raise self._told(error) from None
                 _pause(attempt)
             except boto.ClientError as error:
-                if _code(error) in _NO_OBJECT:
+                if error_code(error) in _NO_OBJECT:
                     raise self._missing(key) from None
-                if _code(error) in _BEYOND:
+                if error_code(error) in _BEYOND:
                     return b""
-                if _code(error) in _TAKEN:
+                if error_code(error) in _TAKEN:
                     raise ChangedError(
                         f"s3://{self._name}/{key}: was written over while it was read"
                     ) from None
@@ -153,6 +156,21 @@ class S3Bucket:
         """By one request for each thousand keys and folders."""
         for page in self._pages(prefix):
             yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """By one request for each thousand, and one for each thousand parts of each."""
+        try:
+            yield from find_uploads(self._sent, prefix)
+        except boto.ClientError as error:
+            raise self._told(error) from None
+
+    def end_upload(self, upload: Upload) -> None:
+        """By one request."""
+        try:
+            self._sent("abort_multipart_upload", Key=upload.name, UploadId=upload.id)
+        except boto.ClientError as error:
+            if error_code(error) != NO_UPLOAD:
+                raise self._told(error) from None
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {}
@@ -220,14 +238,14 @@ class S3Bucket:
         try:
             return self._sent("head_object", Key=key)
         except boto.ClientError as error:
-            if _code(error) not in _NO_OBJECT:
+            if error_code(error) not in _NO_OBJECT:
                 raise self._told(error) from None
         if not self._is_there:
             # The answer to a HEAD has no body that could say that even the bucket is not there.
             try:
                 self._sent("head_bucket")
             except boto.ClientError as error:
-                if _code(error) in _NO_OBJECT or _code(error) == "NoSuchBucket":
+                if error_code(error) in _NO_OBJECT or error_code(error) == "NoSuchBucket":
                     raise self._no_bucket() from None
                 # Some may read objects and not ask about buckets.
             self._is_there = True
@@ -265,10 +283,10 @@ class S3Bucket:
         """One line, of what is known for sure: servers' own words may repeat what is secret."""
         bucket = f"bucket s3://{self._name}"
         if isinstance(error, boto.ClientError):
-            code = _code(error)
+            code = error_code(error)
             if code == "NoSuchBucket":
                 return self._no_bucket()
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            status = error_status(error)
             if advice := _ADVICE.get(code) or _ADVICE.get(str(status)):
                 return UserError(f"{bucket}: {self._server} {advice} ({error.operation_name}: {code})")
             if status >= 500 or code in _THROTTLED:
@@ -296,10 +314,6 @@ def _condition(if_absent: bool) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if if_absent else {}
 
 
-def _code(error: boto.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
 def _repeated(error: boto.ClientError) -> bool:
     """Whether the request had been sent before it got this answer."""
     return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
@@ -319,7 +333,6 @@ _NO_CREDENTIALS = (
     boto.SSOError,
 )
 _NO_OBJECT = frozenset({"NoSuchKey", "404"})
-_NO_UPLOAD = "NoSuchUpload"
 _TAKEN = frozenset({"PreconditionFailed", "412"})
 _CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 _BEYOND = frozenset({"InvalidRange", "416"})

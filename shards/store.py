@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.backend import Backend, Ranges
-from shards.bucket import DEFAULT_PATIENCE, Patience
+from shards.bucket import DEFAULT_PATIENCE, Patience, Upload
 from shards.errors import UserError
 from shards.local_store import LocalFolder
 from shards.object_store import ObjectPrefix
@@ -214,6 +214,14 @@ class Store:
     def modified_s(self, name: str) -> float:
         """When an object was written, in seconds of Unix time. Raises FileNotFoundError if there is none."""
         return self.backend.modified_s(checked(name))
+
+    def uploads(self) -> Sequence[Upload]:
+        """What is sent to a bucket in parts and not an object yet; whoever was sending it may be dead."""
+        return self.backend.uploads()
+
+    def end_upload(self, upload: Upload) -> None:
+        """Throw away the parts of an upload; one that has ended is no matter."""
+        self.backend.end_upload(upload)
 
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed after a power cut."""

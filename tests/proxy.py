@@ -8,8 +8,8 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,19 @@ class Fault:
 
     Attributes:
         kind: `answer`: `status` is answered and the server not asked. `hang`: nothing is ever answered.
-            `cut`: half of the body is taken, and the connection reset. `lose`: the server is asked, and
-            its answer is kept back. `half`: half of the answer is given.
+            `hold`: likewise, and what was asked is kept in `Proxy.held`. `cut`: half of the body is taken,
+            and the connection reset. `lose`: the server is asked, and its answer is kept back. `half`: half
+            of the answer is given.
+        skip: so many that match are let pass before.
+        strike: is called with each that the fault is done to, before anything of it reaches the server.
     """
 
     request: str
     kind: str
     times: int = 1
     status: int = 500
+    skip: int = 0
+    strike: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ class Request:
     got: int
 
 
+@dataclass(frozen=True)
+class Held:
+    """A request that has come as far as the proxy."""
+
+    line: str
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
 class Proxy:
     """Passes requests on to a server at a port of loopback."""
 
@@ -47,6 +61,7 @@ class Proxy:
         self.upstream = port
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
+        self.held: Held | None = None
         self.lock = threading.Lock()
         self.met = threading.Semaphore(0)
         self.url = ""
@@ -58,15 +73,32 @@ class Proxy:
         with self.lock:
             for fault in self.faults:
                 if fault.times and re.search(fault.request, line):
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None
+
+    def deliver(self, *, half: bool = False) -> int:
+        """Let a request that is held reach the server, or only half of its body; the answer's status."""
+        assert self.held
+        body = self.held.body
+        upstream = _asked(self.upstream, self.held, body[: len(body) // 2] if half else body)
+        with closing(upstream):
+            if half:
+                upstream.sock.shutdown(socket.SHUT_WR)
+            answer = upstream.getresponse()
+            answer.read()
+            return answer.status
 
     def lines(self, pattern: str) -> list[Request]:
         return [request for request in self.requests if re.search(pattern, request.line)]
 
 
 class _Handler(socketserver.StreamRequestHandler):
+    # An answer goes out at once, and does not wait for an acknowledgement of its head.
+    disable_nagle_algorithm = True
     server: _Server
 
     def handle(self) -> None:
@@ -94,27 +126,24 @@ class _Handler(socketserver.StreamRequestHandler):
         body = self.rfile.read(length)
         if len(body) < length:
             return False
-        if fault and kind in ("answer", "hang"):
+        asked = Held(line, headers, body)
+        if kind == "hold":
+            proxy.held = asked
+        if fault and kind in ("answer", "hang", "hold"):
             proxy.requests.append(Request(line, headers.get("Range"), length, 0))
             proxy.met.release()
-            if kind == "hang":
+            fault.strike()
+            if kind != "answer":
                 self.rfile.read(1)  # until the client goes
                 return False
             self.wfile.write(
                 b"HTTP/1.1 %d Injected\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n" % fault.status
             )
             return True
-        method, path, _ = line.split(" ")
-        upstream = http.client.HTTPConnection("127.0.0.1", proxy.upstream)
-        try:
-            upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers.items():
-                upstream.putheader(name, value)
-            upstream.endheaders(body)
+        method = line.split(" ")[0]
+        with closing(_asked(proxy.upstream, asked, body)) as upstream:
             answer = upstream.getresponse()
             data = answer.read()
-        finally:
-            upstream.close()
         proxy.requests.append(Request(line, headers.get("Range"), length, len(data)))
         proxy.met.release()
         if kind == "lose":
@@ -136,6 +165,17 @@ class _Handler(socketserver.StreamRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.server.shutdown_request = self.server.close_request  # type: ignore[method-assign]
         return False
+
+
+def _asked(port: int, asked: Held, body: bytes) -> http.client.HTTPConnection:
+    """A connection over which a request was sent, with this of its body."""
+    method, path, _ = asked.line.split(" ")
+    upstream = http.client.HTTPConnection("127.0.0.1", port)
+    upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in asked.headers.items():
+        upstream.putheader(name, value)
+    upstream.endheaders(body)
+    return upstream
 
 
 class _Server(socketserver.ThreadingTCPServer):

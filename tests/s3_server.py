@@ -11,6 +11,7 @@ import io
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -22,9 +23,18 @@ Answer = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class Handler(MotoRequestHandler):
     # Connections stay open, and a client that asks whether to go on is answered.
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log(self, *args: Any) -> None:
         pass
+
+
+class Dispatcher(DomainDispatcherApplication):
+    """One that looks once for whose a host is, and not through a folder at each request."""
+
+    @lru_cache  # noqa: B019 - there is one, and it lives as long as the process
+    def get_backend_for_host(self, host: str | None) -> Any:
+        return super().get_backend_for_host(host)
 
 
 def faithful(app: Answer, ignore: bool) -> Answer:
@@ -46,7 +56,7 @@ def faithful(app: Answer, ignore: bool) -> Answer:
 
 
 def main() -> None:
-    app = faithful(DomainDispatcherApplication(create_backend_app), "ignore" in sys.argv)
+    app = faithful(Dispatcher(create_backend_app), "ignore" in sys.argv)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -29,6 +30,18 @@ def contents(dataset: Path) -> dict[str, str]:
 def faults_in(dataset: Path) -> list[str]:
     """What a reader who comes at this moment would stumble over."""
     return list(_faults(dataset))
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """What a receipt of a forgetting says, but for when, and for what tells of times itself."""
+    body = dict(json.loads(path.read_bytes()))
+    del body["at"]
+    body["objects"] = sorted(
+        (one["name"], one["before"], one["after"])
+        for one in body["objects"]
+        if not one["name"].startswith(("attempts/", ".tmp/"))
+    )
+    return body
 
 
 def _faults(dataset: Path) -> Iterator[str]:

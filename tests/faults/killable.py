@@ -1,15 +1,16 @@
 """Builds that are killed at a storage operation of one's choice. Run as a program, one job a line.
 
-A job is `{"config": path, "kill_at": number or null, "work": "build", "gc" or "forget", "videos": [id,
-...]}` on standard input; a garbage collection keeps one version and spares nothing for being young. The
-work runs in a forked child of its own, in one process and with one thread of ours, and the child sends
-itself SIGKILL at the operation of that number, counted from 1. The answer is `{"status": wait status,
-"operations": [...], "log": [...]}` on standard output.
+A job is `{"config": path, "kill_at": number or null, "work": "build", "ingest", "publish", "gc" or "forget",
+"videos": [id, ...]}` on standard input; a garbage collection keeps one version and spares nothing for being
+young. The work runs in a forked child of its own, in one process and with one thread of ours, and the child
+sends itself SIGKILL at the operation of that number, counted from 1. The answers are `{"pid": number}` and
+then `{"status": wait status, "operations": [...], "log": [...]}` on standard output.
 
 What counts as an operation is what leaves the disk in another state: a staged file that is written
 (the kill leaves half of it), the moment before it is given its name, the moment after, the removal
 of a staged file, and the creation of a folder. A sync changes nothing that outlives a SIGKILL, so
-it is not counted; the log holds it, for it does outlive a power cut.
+it is not counted; the log holds it, for it does outlive a power cut. In a bucket nothing is counted here:
+whoever stands between this process and the server does it, and knows by the pid whom to kill.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+import pandas  # noqa: F401 - pyarrow loads it when it first meets a list, and a child would each time
 
 from labelling.purge import find_labels, purge_labels
 from pipeline import build
@@ -150,11 +153,18 @@ class Operations:
 def _killable(config: BuildConfig, kill_at: int | None, work: str, videos: list[str], log_fd: int) -> None:
     """Never returns."""
     try:
-        Operations(Store(config.dataset).root, kill_at, log_fd)
+        store = Store(config.dataset)
+        if not store.is_remote:
+            Operations(store.root, kill_at, log_fd)
         if work == "gc":
-            collect_garbage(Store(config.dataset), keep=1, young_s=0)
+            collect_garbage(store, keep=1, young_s=0)
         elif work == "forget":
-            forget(Store(config.dataset), videos, Labels(find_labels, purge_labels), Silent())
+            forget(store, videos, Labels(find_labels, purge_labels), Silent())
+        elif work == "ingest":
+            build.discover(config, Silent())
+            build.ingest(config, Inline(), Silent())
+        elif work == "publish":
+            build.publish(config, build.curate(config), Inline(), Silent())
         else:
             build.build(config, Inline(), Silent())
     except BaseException:
@@ -171,16 +181,30 @@ def _run(config: BuildConfig, kill_at: int | None, work: str, videos: list[str])
         os.close(log)
         _killable(config, kill_at, work, videos, log_fd)
     os.close(log_fd)
+    print(json.dumps({"pid": child}), flush=True)
     with os.fdopen(log) as lines:
         events = lines.read().splitlines()
     _, status = os.waitpid(child, 0)
     return {"status": status, "log": events, "operations": [e for e in events if not e.startswith("sync")]}
 
 
+def _warm() -> None:
+    """Have botocore parse what it knows of S3 once, and not in each child; nothing is asked by this."""
+    import boto3
+
+    session = boto3.Session()
+    session.client("s3", region_name="us-east-1")
+    boto3.Session = lambda: session  # type: ignore[assignment,misc]
+
+
 def main() -> None:
+    warm = False
     for line in sys.stdin:
         job = json.loads(line)
         config = load_config(Path(job["config"]))
+        if Store(config.dataset).is_remote and not warm:
+            _warm()
+            warm = True
         print(json.dumps(_run(config, job["kill_at"], job["work"], job["videos"])), flush=True)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,16 +41,18 @@ class Killer:
 
     Args:
         scratch: where the builds put what they download and log.
+        environment: what is added to that of the tests.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         scratch.mkdir()
+        self._pid: Future[int] = Future()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.killable"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
-            env={**os.environ, **_SINGLE_THREADED, "TMPDIR": str(scratch)},
+            env={**os.environ, **_SINGLE_THREADED, **environment, "TMPDIR": str(scratch)},
             text=True,
         )
 
@@ -64,6 +68,14 @@ class Killer:
         """Build once; with `kill_at`, be killed at the operation of that number, counted from 1."""
         return self._run(config, kill_at, "build")
 
+    def ingest(self, config: Path) -> Run:
+        """Do the stages of a build that come before `publish`."""
+        return self._run(config, None, "ingest")
+
+    def publish(self, config: Path, kill_at: int | None = None) -> Run:
+        """Decide on the clips and publish them: the last two stages of a build; otherwise like `build`."""
+        return self._run(config, kill_at, "publish")
+
     def collect(self, config: Path, kill_at: int | None = None) -> Run:
         """Collect the garbage of a build's dataset once, keeping one version; otherwise like `build`."""
         return self._run(config, kill_at, "gc")
@@ -72,12 +84,18 @@ class Killer:
         """Forget videos of a build's dataset; otherwise like `build`."""
         return self._run(config, kill_at, "forget", videos)
 
+    def strike(self) -> None:
+        """Kill the run that is under way, from any thread."""
+        os.kill(self._pid.result(), signal.SIGKILL)
+
     def _run(self, config: Path, kill_at: int | None, work: str, videos: Sequence[str] = ()) -> Run:
         assert self._process.stdin
         assert self._process.stdout
         job = {"config": str(config), "kill_at": kill_at, "work": work, "videos": list(videos)}
+        self._pid = Future()
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
+        self._pid.set_result(json.loads(self._process.stdout.readline())["pid"])
         answer = json.loads(self._process.stdout.readline())
         status = answer["status"]
         return Run(

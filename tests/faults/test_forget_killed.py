@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from shards.checks.forgotten import check_forgotten
 from shards.keys import file_video_id
 from shards.manifest import list_versions, read_version
 from shards.store import Store
-from tests.faults.books import contents, faults_in
+from tests.faults.books import contents, faults_in, read_receipt
 from tests.faults.killer import Killer
 
 WriteBuild = Callable[..., Path]
@@ -78,13 +77,5 @@ def _faults(dataset: Path) -> Iterator[str]:
 
 
 def _receipt(dataset: Path) -> dict[str, object]:
-    """What a receipt says, but for when, and for what tells of times itself."""
     (path,) = (dataset / "reports").glob("forget-*.json")
-    body = json.loads(path.read_bytes())
-    del body["at"]
-    body["objects"] = sorted(
-        (one["name"], one["before"], one["after"])
-        for one in body["objects"]
-        if not one["name"].startswith(("attempts/", ".tmp/"))
-    )
-    return dict(body)
+    return read_receipt(path)

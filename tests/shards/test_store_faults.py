@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from shards.bucket import Patience
 from shards.errors import UserError
+from shards.garbage import YOUNG_S, collect_garbage, find_garbage
 from shards.s3 import PART_BYTES
 from shards.store import Store
 from tests.proxy import Proxy
@@ -163,9 +165,28 @@ def test_a_process_that_is_killed_leaves_the_old_object(
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert store.read("packs/p.tar") == b"what was there"
-    assert left()[0] == {"packs/p.tar"}
+    assert left() == ({"packs/p.tar"}, 1)
     put_large(store, "packs/p.tar")
     assert store.read("packs/p.tar") == LARGE
+    # What the dead one had sent is found and ended, when it has been silent for long enough.
+    (upload,) = store.uploads()
+    assert upload.name == "packs/p.tar"
+    assert abs(time.time() - upload.heard_s) < YOUNG_S / 2 or not upload.size
+    assert upload.size or "partNumber=1" in request_line
+    assert Store(store.url.removesuffix("t")).uploads() == []
+    assert not upload.size or find_garbage(store) == ()
+    (garbage,) = (one for one in collect_garbage(store, young_s=0).objects if one.upload)
+    assert (garbage.name, garbage.bytes, garbage.why) == ("packs/p.tar", upload.size, "unfinished")
+    assert left()[1] == 0
+    assert store.uploads() == []
+    store.end_upload(upload)
+    assert store.read("packs/p.tar") == LARGE
+
+
+def test_who_may_not_list_uploads_may_collect_the_rest(store: Store, s3_proxy: Proxy) -> None:
+    s3_proxy.add("^GET .*uploads", "answer", status=403)
+    assert store.uploads() == []
+    assert not s3_proxy.faults[0].times
 
 
 def test_so_many_requests_and_no_more(store: Store, s3_proxy: Proxy) -> None:
