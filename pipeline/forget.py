@@ -20,7 +20,7 @@ from shards.export.write import exports_of
 from shards.index import index_name, read_index
 from shards.manifest import list_versions, read_version, version_name
 from shards.mentions import Mentions, known_ids
-from shards.purge import find_mentions, holding_tars, purge_object
+from shards.purge import find_foreign, find_mentions, holding_tars, purge_object
 from shards.receipt import (
     Receipt,
     Touched,
@@ -36,6 +36,10 @@ from shards.tombstones import create_tombstone, forgotten_ids
 
 PurgeLabels = Callable[[Store, Mentions], None]
 FindLabels = Callable[[Store, Mentions], Collection[str]]
+
+
+FOREIGN = "names what is forgotten, and is not of Genieset's making: delete it, or clean it yourself"
+"""What is said of an object that is left alone."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Concerned:
         packs: likewise.
         clips: the keys of the clips.
         objects: all that will be touched, versions and shards and packs among them.
+        foreign: what names the videos and will not be touched, since it is not of Genieset's making.
     """
 
     versions: tuple[int, ...]
@@ -68,6 +73,7 @@ class Concerned:
     packs: tuple[str, ...]
     clips: tuple[str, ...]
     objects: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 def unfinished(store: Store) -> list[Receipt]:
@@ -83,8 +89,8 @@ def look(store: Store, video_ids: Collection[str], labels: Labels) -> Concerned:
     """
     mentions = Mentions(video_ids, known_ids(store))
     shards = holding_tars(store, "shards", mentions.video_ids)
-    found = find_mentions(store, mentions, shards)
-    packs = [name for name in found if name.startswith("packs/") and name.endswith(".tar")]
+    packs = holding_tars(store, "packs", mentions.video_ids)
+    found = find_mentions(store, mentions, shards, packs)
     versions = _versions_with(store, shards)
     exports = [name for number in versions for name in exports_of(store, number)]
     objects = [*map(version_name, versions), *found, *exports, *labels.find(store, mentions)]
@@ -94,6 +100,7 @@ def look(store: Store, video_ids: Collection[str], labels: Labels) -> Concerned:
         packs=tuple(packs),
         clips=tuple(sorted({key for tar in (*shards, *packs) for key, _ in _clips(store, tar, mentions)})),
         objects=tuple(dict.fromkeys(objects)),
+        foreign=tuple(find_foreign(store, mentions)),
     )
 
 
@@ -115,6 +122,8 @@ def forget(
         gone = {video_id for receipt in done for video_id in receipt.video_ids}
         if left := sorted(set(video_ids) - gone):
             concerned = look(store, left, labels)
+            for name in concerned.foreign:
+                progress.note(f"{store.where(name)}: {FOREIGN}")
             if concerned.objects or not forgotten_ids(store).issuperset(left):
                 receipt = _begin(store, left, concerned)
                 done.append(_finish(store, receipt, labels, progress, run))
@@ -140,7 +149,8 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
     if receipt.withdrawn:
         store.settle("versions")
     exports = [name for number in receipt.withdrawn for name in exports_of(store, number)]
-    found = [*exports, *find_mentions(store, mentions, held)]
+    packs = holding_tars(store, "packs", mentions.video_ids)
+    found = [*exports, *find_mentions(store, mentions, held, packs)]
     for number, name in enumerate(found, 1):
         folder = name.rpartition("/")[0]
         purge_object(store, name, mentions)

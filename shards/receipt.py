@@ -62,11 +62,6 @@ class Receipt:
     packets: tuple[str, ...]
 
 
-def is_receipt(name: str) -> bool:
-    """Whether an object is one."""
-    return _NAME.fullmatch(name) is not None
-
-
 def begin_receipt(
     store: Store,
     video_ids: Iterable[str],
@@ -102,7 +97,7 @@ def read_receipts(store: Store) -> list[Receipt]:
     Raises:
         UserError: one is damaged.
     """
-    return [_read(store, name) for name in store.list("reports") if is_receipt(name)]
+    return [_read(store, name) for name in store.list("reports") if _NAME.fullmatch(name)]
 
 
 def hash_object(store: Store, name: str) -> str | None:

@@ -28,6 +28,9 @@ from tests.published import Silent, publish_hostile
 
 LABELS = Labels(find_labels, purge_labels)
 
+NOBODY = 9_999_999
+"""The number of no process: Linux gives none above 4,194,304."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -68,7 +71,7 @@ def with_everything(make_video: Callable[..., Path], tmp_path_factory: pytest.Te
     _label(store)
     store.put(f"quarantine/{ids[0]}-0123456789ab.json", json.dumps({"video_id": ids[0]}).encode())
     store.put("reports/verify/000001-0123456789abcdef/packs_" + pack[6:] + ".json", b"{}\n")
-    store.put(".tmp/1-0-0badcafe", b"half of something")
+    store.put(f".tmp/{NOBODY}-0-0badcafe", b"half of something")
     return Dataset(later, tuple(ids[:3]))
 
 

@@ -19,7 +19,8 @@ from shards.catalog import CLIPS, CURATED, VIDEOS
 from shards.checks.forgotten import check_forgotten
 from shards.errors import UserError
 from shards.manifest import list_versions, read_version
-from shards.mentions import Mentions, every_object
+from shards.mentions import Mentions
+from shards.names import every_object, is_ours
 from shards.purge import clean_table
 from shards.receipt import hash_object
 from shards.runs import announce
@@ -43,6 +44,7 @@ def mentions(root: Path, video_id: str) -> set[str]:
 def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(dataset: Dataset) -> None:
     store, video_id = dataset.store, dataset.ids[0]
     before = read_version(store)
+    assert [name for name in every_object(store) if not is_ours(name)] == []
     hashes = {entry.name: entry.sha256 for entry in before.shards}
     concerned = look(store, [video_id], LABELS)
     assert concerned.versions == (1, 2)
