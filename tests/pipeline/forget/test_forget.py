@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from filters.classifier.artifact import read_card
+from filters.classifier.folds import hash_videos
 from pipeline.build import books_of, build, curate, discover, publish
 from pipeline.engine.child import OneChild
 from pipeline.forget import forget, look
@@ -73,6 +76,21 @@ def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(datas
     assert books_of(dataset.config).counts()["rejected:forgotten"] == 1
     assert read_status(store).balanced
     assert forget(store, [video_id], LABELS, Silent()) == ()
+
+
+def test_a_classifier_that_learned_from_it_is_the_same_and_a_card_that_names_it_goes(
+    dataset: Dataset,
+) -> None:
+    store, video_id = dataset.store, dataset.ids[0]
+    (folder,) = (name for name in store.folders("classifiers") if store.list(name))
+    card = store.read(f"{folder}/card.json")
+    old = "classifiers/c00000000000/card.json"
+    store.put(old, json.dumps({"version": 1, "train": list(dataset.ids)}).encode())
+    forget(store, [video_id], LABELS, Silent())
+    assert store.read(f"{folder}/card.json") == card
+    assert hash_videos([video_id])[0] in read_card(store.where(folder)).train
+    assert not store.exists(old)
+    assert check_forgotten(store) == []
 
 
 def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_the_same(
