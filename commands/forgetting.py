@@ -77,6 +77,8 @@ def _print_concerned(videos: tuple[str, ...], concerned: Concerned) -> None:
 
     _print_some("", videos)
     _print_some("would be changed or removed: ", concerned.objects)
+    for number in concerned.damaged:
+        print(f"version {number} is damaged: it may hold clips of them, and would be withdrawn, too")
     for name in concerned.foreign:
         print(screen.printable(f"{name}: {FOREIGN}"))
     screen.print_counts(

@@ -47,7 +47,8 @@ class Receipt:
         done: whether all of it was done.
         video_ids: the videos.
         withdrawn: the numbers of the versions that held clips of them.
-        successor: the number of the version that was published without them; None if there is none.
+        successor: the number of the version that was published without them; None if there is none. It
+            stands there, and among the objects what was made for it, before it is published.
         objects: what was touched.
         packets: digests of the clips' larger key-frame packets, hexadecimal.
     """
