@@ -20,7 +20,7 @@ from shards.export.write import exports_of
 from shards.index import read_index
 from shards.manifest import Version, list_versions, version_name
 from shards.mentions import Mentions, known_ids
-from shards.purge import find_foreign, find_mentions, holding_tars, purge_object
+from shards.purge import also_packs, find_foreign, find_mentions, holding_tars, purge_object
 from shards.receipt import (
     Receipt,
     Touched,
@@ -90,11 +90,12 @@ def look(store: Store, video_ids: Collection[str], labels: Labels) -> Concerned:
     Args:
         video_ids: of which there is at least one.
     """
-    mentions = Mentions(video_ids, known_ids(store))
+    known = known_ids(store)
+    mentions = Mentions(video_ids, known)
     shards = holding_tars(store, "shards", mentions.video_ids)
     packs = holding_tars(store, "packs", mentions.video_ids)
     versions, damaged = _versions_with(store, shards)
-    found = _to_purge(store, mentions, shards, packs, versions)
+    found = _to_purge(store, also_packs(mentions, packs, known), shards, packs, versions)
     objects = [*map(version_name, versions), *found, *labels.find(store, mentions)]
     return Concerned(
         versions=tuple(versions),
@@ -144,7 +145,8 @@ def _begin(store: Store, video_ids: Collection[str], concerned: Concerned) -> Re
 
 
 def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, run: Announcement) -> Receipt:
-    mentions = Mentions(receipt.video_ids, known_ids(store))
+    known = known_ids(store)
+    mentions = Mentions(receipt.video_ids, known)
     for video_id in receipt.video_ids:
         create_tombstone(store, video_id)
     held = holding_tars(store, "shards", mentions.video_ids)
@@ -167,10 +169,11 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
         store.remove(version_name(number))
     if receipt.withdrawn:
         store.settle("versions")
-    found = _to_purge(store, mentions, held, packs, receipt.withdrawn)
+    everything = also_packs(mentions, packs, known)
+    found = _to_purge(store, everything, held, packs, receipt.withdrawn)
     for number, name in enumerate(found, 1):
         folder = name.rpartition("/")[0]
-        purge_object(store, name, mentions)
+        purge_object(store, name, everything)
         if number == len(found) or found[number].rpartition("/")[0] != folder:
             # That a commit is gone outlives a power cut before its pack goes.
             store.settle(folder)

@@ -59,6 +59,15 @@ def holding_tars(store: Store, folder: Literal["shards", "packs"], video_ids: fr
         return [tar for tar, there in zip(tars, videos, strict=True) if not video_ids.isdisjoint(there)]
 
 
+def also_packs(mentions: Mentions, packs: Iterable[str], known: Iterable[str]) -> Mentions:
+    """Finds besides the videos what belongs to packs that hold them and are not named after them.
+
+    Such a pack goes with all that names it: its commit, so that others in it are cut anew, and its scores.
+    """
+    stems = {_stem(pack) for pack in packs if not _names_one(pack, mentions)}
+    return Mentions({*mentions.video_ids, *stems}, known) if stems else mentions
+
+
 def find_mentions(store: Store, mentions: Mentions, shards: Iterable[str], packs: Iterable[str]) -> list[str]:
     """The objects that `purge_object` is to be called with, in that order.
 

@@ -93,6 +93,29 @@ def test_a_classifier_that_learned_from_it_is_the_same_and_a_card_that_names_it_
     assert check_forgotten(store) == []
 
 
+def test_a_pack_of_a_unit_that_is_not_named_after_its_videos_goes_with_its_commit(dataset: Dataset) -> None:
+    """As of one file that holds many episodes."""
+    store, video_id = dataset.store, dataset.ids[0]
+    packs = [name for name in store.list("packs") if video_id in name and "0badcafe" not in name]
+    for name in packs:
+        store.put(name.replace(video_id, "file-unit"), store.read(name))
+        store.remove(name)
+    (tar,) = (name.replace(video_id, "file-unit") for name in packs if name.endswith(".tar"))
+    (commit,) = (name for name in store.list("commits") if video_id in name)
+    text = store.read(commit).decode().replace(f'"video_id": "{video_id}"', '"video_id": "file-unit"')
+    text = text.replace(f"packs/{video_id}", "packs/file-unit")
+    store.put("commits/file-unit-0123456789ab.json", text.encode())
+    score = f"scores/motion-1/{tar[6:-4]}.parquet"
+    store.put_table(score, pa.table({"motion": [1.0]}))
+    concerned = look(store, [video_id], LABELS)
+    assert tar in concerned.packs
+    assert len(concerned.clips) == 2
+    forget(store, [video_id], LABELS, Silent())
+    left = [name for name in every_object(store) if "file-unit" in name]
+    assert left == []
+    assert check_forgotten(store) == []
+
+
 def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_the_same(
     dataset: Dataset,
 ) -> None:
