@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.progress import Progress
+from pipeline.scratch import clear_scratch
 from pipeline.successor import publish_successor, readable_version
 from shards.catalog import CATALOG_NAME, CLIPS, VIDEOS
 from shards.errors import UserError
@@ -20,6 +21,7 @@ from shards.export.write import exports_of
 from shards.index import read_index
 from shards.manifest import Version, list_versions, version_name
 from shards.mentions import Mentions, known_ids
+from shards.names import is_ours
 from shards.purge import also_packs, find_foreign, find_mentions, holding_tars, purge_object
 from shards.receipt import (
     Receipt,
@@ -180,6 +182,11 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
         run.beat()
         progress.step("forget", number, len(found), folder)
     labels.purge(store, mentions)
+    clear_scratch(store.everywhere, receipt.video_ids)
+    try:
+        store.abort_uploads(0.0, is_ours)
+    except UserError as error:
+        progress.note(f"parts of an upload that was killed may be left: {error}")
     done = replace(receipt, done=True, objects=tuple(_objects(store, receipt, found)))
     write_receipt(store, done)
     return done

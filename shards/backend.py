@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import BufferedRandom, BufferedReader
 from typing import Protocol
@@ -76,6 +78,9 @@ class Backend(Protocol):
 
     def stamp(self, name: str) -> str:
         """What differs once an object was written anew."""
+
+    def abort_uploads(self, older_s: float, wanted: Callable[[str], bool]) -> builtins.list[str]:
+        """Throw away what dead processes had sent of objects; returns the objects' names."""
 
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed."""

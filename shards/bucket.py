@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -75,6 +75,18 @@ class Bucket(Protocol):
 
     def folders(self, prefix: str) -> Iterator[str]:
         """What keys begin with that do have one, up to it and with it; each once."""
+
+    def abort_uploads(self, prefix: str, older_s: float, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """Throw away what was sent of objects that never came to be.
+
+        Args:
+            prefix: with which their keys begin, at any depth.
+            older_s: begun so many seconds ago or before.
+            wanted: whether a key is meant.
+
+        Returns:
+            The keys, one for each upload.
+        """
 
 
 class ChangedError(OSError):

@@ -171,6 +171,10 @@ class LocalFolder:
         told = (self.root / name).stat()
         return f"{told.st_size}-{told.st_mtime_ns}-{told.st_ino}"
 
+    def abort_uploads(self, older_s: float, wanted: Callable[[str], bool]) -> builtins.list[str]:  # noqa: ARG002
+        """None: what was half written lies in `.tmp/`."""
+        return []
+
     def settle(self, folder: str) -> None:
         """Sync the folder."""
         sync_folder(self.root / folder)

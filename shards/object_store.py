@@ -10,12 +10,13 @@ temporary file, which has no name and so is gone with its process, and sent from
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from typing import TYPE_CHECKING
@@ -153,6 +154,12 @@ class ObjectPrefix:
         """What the server tells objects' contents apart by, and when it was put."""
         found = self._found(name)
         return f"{found.size}-{found.modified_s}-{found.etag}"
+
+    def abort_uploads(self, older_s: float, wanted: Callable[[str], bool]) -> builtins.list[str]:
+        """The parts that were sent of objects which never came to be; a bucket keeps them for ever."""
+        under = self._key("")
+        ended = self._bucket.abort_uploads(under, older_s, lambda key: wanted(key[len(under) :]))
+        return sorted(key[len(under) :] for key in ended)
 
     def settle(self, folder: str) -> None:
         """Nothing: what a bucket says is done outlives it."""

@@ -16,7 +16,7 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import lru_cache
@@ -153,6 +153,22 @@ class S3Bucket:
         """By one request for each thousand keys and folders."""
         for page in self._pages(prefix):
             yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
+    def abort_uploads(self, prefix: str, older_s: float, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """By one request for each thousand, and one for each upload."""
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call("list_multipart_uploads", Prefix=prefix, **more)
+            for upload in page.get("Uploads", ()):
+                key, begun_s = upload["Key"], upload["Initiated"].timestamp()
+                if key.startswith(prefix) and time.time() - begun_s >= older_s and wanted(key):
+                    # One that ended meanwhile is no matter.
+                    with suppress(boto.ClientError):
+                        self._sent("abort_multipart_upload", Key=key, UploadId=upload["UploadId"])
+                        yield key
+            if not page.get("IsTruncated"):
+                return
+            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
         more: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -220,6 +220,18 @@ class Store:
     def modified_s(self, name: str) -> float:
         """When an object was written, in seconds of Unix time. Raises FileNotFoundError if there is none."""
         return self.backend.modified_s(checked(name))
+
+    def abort_uploads(self, older_s: float, wanted: Callable[[str], bool]) -> list[str]:
+        """Throw away what was sent of objects that never came to be, as after a kill; nobody else sees it.
+
+        Args:
+            older_s: begun so many seconds ago or before, by the server's clock and this machine's.
+            wanted: whether an object of this name is meant.
+
+        Returns:
+            The names of the objects, sorted; one for each upload.
+        """
+        return self.backend.abort_uploads(older_s, wanted)
 
     def settle(self, folder: str) -> None:
         """Make what was removed from a folder stay removed after a power cut."""

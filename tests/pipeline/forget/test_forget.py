@@ -31,6 +31,7 @@ from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.published import Silent
+from tests.stores import client
 from trainer_bridge import Stream, open_stream
 
 
@@ -198,15 +199,28 @@ def test_what_others_were_compared_with_goes_and_they_stay(dataset: Dataset) -> 
     assert cleaned["duplicate_of"].null_count == len(cleaned)
 
 
-def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str) -> None:
+def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str, s3_port: int) -> None:
     store, video_id = Store(f"s3://{s3_bucket}/set"), dataset.ids[0]
     for name in every_object(dataset.store):
         store.put(name, dataset.store.read(name))
+    s3 = client(s3_port)
+    begun = [
+        "set/shards/train-000007-0badcafe.tar",
+        "set/theirs.bin",
+        "another/shards/train-000007-0badcafe.tar",
+    ]
+    for key in begun:
+        s3.create_multipart_upload(Bucket=s3_bucket, Key=key)
     concerned = look(store, [video_id], LABELS)
     assert concerned.objects == look(dataset.store, [video_id], LABELS).objects
     (there,) = forget(store, [video_id], LABELS, Silent())
     (here,) = forget(dataset.store, [video_id], LABELS, Silent())
     assert check_forgotten(store) == []
+    left = {upload["Key"] for upload in s3.list_multipart_uploads(Bucket=s3_bucket)["Uploads"]}
+    assert left == set(begun[1:])
+    # This server says of each that it was begun in 2010.
+    assert store.abort_uploads(100 * 365 * 86400.0, lambda _: True) == []
+    assert store.abort_uploads(0.0, lambda _: True) == ["theirs.bin"]
     assert read_version(store) == read_version(dataset.store)
     hashes = [
         {touched.name: (touched.before, touched.after) for touched in receipt.objects}
