@@ -25,7 +25,6 @@ def test_what_users_lay_beside_it_stays_and_is_named(dataset: Dataset, tmp_path:
     (outside / "diary.txt").write_text(f"saw {video_id}\nand more\n")
     (outside / "own.json").write_text(json.dumps([video_id, "mine"]))
     (store.root / "raw").symlink_to(outside)
-    (store.root / "classifiers").mkdir()
     (store.root / "classifiers" / "c0123456789a").symlink_to(outside)
     mine = {
         "notes/mine.csv": f"{video_id},good\nfile-other,bad\n",
