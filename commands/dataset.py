@@ -16,6 +16,7 @@ from commands.arguments import Dataset, Decided, Json, RayAddress
 from shards.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.engine import Engine
     from pipeline.status import Status
     from shards.checks.faults import Fault
     from shards.store import Store
@@ -76,7 +77,7 @@ def verify(
         bool,
         typer.Option("--forgotten", help="Prove instead that nothing is left of forgotten videos."),
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many shards at once.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many shards or objects at once.")] = 1,
     ray_address: RayAddress = None,
     as_json: Json = False,
 ) -> None:
@@ -86,7 +87,11 @@ def verify(
     from shards.store import Store
 
     if forgotten:
-        _verify_forgotten(Store(dataset), as_json=as_json)
+        given = {"--sample": sample, "--version": version, "--no-staged": not staged, "--fresh": fresh}
+        if useless := ", ".join(name for name, value in given.items() if value):
+            raise UserError(f"verify --forgotten: looks at every object whole; leave {useless} away")
+        with open_engine(jobs, ray_address) as engine:
+            _verify_forgotten(Store(dataset), engine, as_json=as_json)
         return
     with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
         report = verify_dataset(
@@ -107,28 +112,24 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify_forgotten(store: Store, *, as_json: bool) -> None:
-    from shards.checks.forgotten import check_forgotten
-    from shards.tombstones import forgotten_ids
+def _verify_forgotten(store: Store, engine: Engine, *, as_json: bool) -> None:
+    from pipeline.verify_forgotten import verify_forgotten
 
-    looked_at = 0
     with screen.progress() as progress:
-
-        def on_object(done: int, total: int, name: str) -> None:
-            nonlocal looked_at
-            looked_at = total
-            progress.step("verify", done, total, name)
-
-        faults = check_forgotten(store, on_object)
+        found = verify_forgotten(store, engine, progress)
     if as_json:
-        screen.print_json({"objects": looked_at, "faults": [asdict(fault) for fault in faults]})
+        screen.print_json({"objects": found.objects, "faults": [asdict(fault) for fault in found.faults]})
     else:
-        _print_faults(faults)
+        _print_faults(found.faults)
         screen.say(
-            f"{len(forgotten_ids(store))} forgotten videos, {looked_at:,} objects: "
-            + (f"{len(faults)} places hold something of them" if faults else "nothing is left of them")
+            f"{found.videos} forgotten videos, {found.objects:,} objects: "
+            + (
+                f"{len(found.faults)} places hold something of them"
+                if found.faults
+                else "nothing is left of them"
+            )
         )
-    if faults:
+    if found.faults:
         raise typer.Exit(1)
 
 

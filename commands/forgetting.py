@@ -14,7 +14,7 @@ from shards.errors import UserError
 if TYPE_CHECKING:
     from pipeline.forget import Concerned
 
-_SHOWN = 20
+_SHOWN = 40
 
 
 def forget(
@@ -73,10 +73,14 @@ def forget(
 
 
 def _print_concerned(videos: tuple[str, ...], concerned: Concerned) -> None:
-    for video_id in videos[:_SHOWN]:
-        print(screen.printable(video_id))
-    if len(videos) > _SHOWN:
-        print(f"and {len(videos) - _SHOWN:,} more; --json has them all")
+    from pipeline.forget import FOREIGN
+
+    _print_some("", videos)
+    _print_some("would be changed or removed: ", concerned.objects)
+    for number in concerned.damaged:
+        print(f"version {number} is damaged: it may hold clips of them, and would be withdrawn, too")
+    for name in concerned.foreign:
+        print(screen.printable(f"{name}: {FOREIGN}"))
     screen.print_counts(
         "objects",
         {
@@ -90,3 +94,10 @@ def _print_concerned(videos: tuple[str, ...], concerned: Concerned) -> None:
         f"{len(videos)} videos with {len(concerned.clips):,} clips; versions that would be withdrawn: "
         f"{withdrawn}; --yes forgets them for good"
     )
+
+
+def _print_some(before: str, names: tuple[str, ...]) -> None:
+    for name in names[:_SHOWN]:
+        print(screen.printable(before + name))
+    if len(names) > _SHOWN:
+        print(f"and {len(names) - _SHOWN:,} more; --json has them all")

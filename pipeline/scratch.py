@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,6 +59,23 @@ def held_bytes(dataset: str, video_id: str) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def clear_scratch(dataset: str, video_ids: Collection[str]) -> None:
+    """Remove what this machine has of videos that nobody works on: of these, and of nobody knows which.
+
+    Args:
+        dataset: as for `scratch_folder`.
+    """
+    base = _private_path(_digest(dataset))
+    if base.is_symlink() or not base.is_dir():
+        return
+    for folder in list(base.iterdir()):
+        # A folder of a second process on one video is called by chance, and an id has a `-`.
+        if folder.name in video_ids or "-" not in folder.name:
+            _remove_unheld(folder)
+    with suppress(OSError):
+        base.rmdir()
+
+
 def private_folder(name: str) -> Path:
     """A folder among the temporary ones that is this user's alone; it is there from one run to the next.
 
@@ -81,14 +98,20 @@ def _private_path(name: str) -> Path:
 def _sweep(base: Path) -> None:
     """Bytes that nobody came back for are not waited with for ever."""
     for folder in base.iterdir():
-        with suppress(FileNotFoundError, BlockingIOError):
+        with suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > _KEPT_S:
-                descriptor = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-                finally:
-                    os.close(descriptor)
+                _remove_unheld(folder)
+
+
+def _remove_unheld(folder: Path) -> None:
+    """Remove a folder, unless a process holds it."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        finally:
+            os.close(descriptor)
 
 
 def _lock(name: str, folder: Path) -> int | None:

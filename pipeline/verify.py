@@ -15,7 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.build import CONFIG_NAME, read_config
-from pipeline.engine import Died, Done, Engine, Expired, Outcome, Part, Raised, Refused, run_through_losses
+from pipeline.engine import (
+    Died,
+    Done,
+    Engine,
+    Expired,
+    Lost,
+    Outcome,
+    Part,
+    Raised,
+    Refused,
+    run_through_losses,
+)
 from pipeline.ingest import score_name
 from pipeline.memory import at_most_more
 from pipeline.progress import Progress
@@ -211,18 +222,29 @@ def _run(engine: Engine, tasks: list[Task]) -> Iterator[tuple[Task, ShardSeen]]:
 def _seen(task: Task, outcome: Outcome[ShardSeen]) -> ShardSeen:
     if isinstance(outcome, Done):
         return outcome.result
-    if isinstance(outcome, Refused):
-        raise UserError(outcome.message)
+    return ShardSeen(task.name, faults=(fault_of(task.name, outcome),))
+
+
+def fault_of(name: str, outcome: Outcome[Any]) -> Fault:
+    """What is wrong with an object when the work on it was not done.
+
+    Raises:
+        UserError: the work met something that the user has to mend first.
+    """
     match outcome:
+        case Refused():
+            raise UserError(outcome.message)
         case Died():
             what = f"took the process down that looked at it (exit code {outcome.exit_code})"
         case Expired():
             what = f"could not be checked within {outcome.deadline_s:g} s"
         case Raised():
             what = f"cannot be checked: {outcome.error}"
-        case _:
+        case Lost():
             what = f"could not be checked: {outcome.cause}"
-    return ShardSeen(task.name, faults=(Fault(task.name, " ".join(what.split())),))
+        case Done():
+            raise ValueError(f"{name}: was done")
+    return Fault(name, " ".join(what.split()))
 
 
 def _first(task: Task) -> Part:

@@ -66,7 +66,10 @@ class Backend(Protocol):
         """Take an object away."""
 
     def folders(self, folder: str) -> list[str]:
-        """Names of the folders directly in a folder, sorted."""
+        """Names of the folders directly in a folder, sorted; a link to one is none."""
+
+    def links(self, folder: str) -> list[str]:
+        """Names of the links to folders directly in a folder, sorted."""
 
     def list(self, folder: str) -> list[str]:
         """Names of the objects directly in a folder, sorted."""

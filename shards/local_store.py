@@ -7,10 +7,11 @@ the folder is synced too.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -151,20 +152,16 @@ class LocalFolder:
         (self.root / name).unlink(missing_ok=True)
 
     def folders(self, folder: str) -> list[str]:
-        """The folders in the folder; one that is not there holds none."""
-        path = self.root / folder
-        if not path.is_dir():
-            return []
-        inside = f"{folder}/" if folder else ""
-        return sorted(inside + entry.name for entry in os.scandir(path) if entry.is_dir())
+        """The folders in the folder; one that is not there holds none, and what is a link leads elsewhere."""
+        return self._names(folder, lambda entry: entry.is_dir(follow_symlinks=False))
+
+    def links(self, folder: str) -> list[str]:
+        """The links to folders in the folder."""
+        return self._names(folder, lambda entry: entry.is_symlink() and entry.is_dir())
 
     def list(self, folder: str) -> list[str]:
         """The files in the folder; one that is not there holds none."""
-        path = self.root / folder
-        if not path.is_dir():
-            return []
-        inside = f"{folder}/" if folder else ""
-        return sorted(inside + entry.name for entry in os.scandir(path) if entry.is_file())
+        return self._names(folder, lambda entry: entry.is_file())
 
     def modified_s(self, name: str) -> float:
         """When the file was written, in seconds of Unix time."""
@@ -185,6 +182,15 @@ class LocalFolder:
     def settle(self, folder: str) -> None:
         """Sync the folder."""
         sync_folder(self.root / folder)
+
+    # Not `list`, which is a method here.
+    def _names(self, folder: str, wanted: Callable[[os.DirEntry[str]], bool]) -> builtins.list[str]:
+        path = self.root / folder
+        if not path.is_dir():
+            return []
+        inside = f"{folder}/" if folder else ""
+        with os.scandir(path) as entries:
+            return sorted(inside + entry.name for entry in entries if wanted(entry))
 
 
 class FileRanges:

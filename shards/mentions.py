@@ -176,13 +176,6 @@ def known_ids(store: Store) -> frozenset[str]:
     return frozenset(video_id for table in tables for video_id in table["video_id"].to_pylist())
 
 
-def every_object(store: Store, folder: str = "") -> Iterator[str]:
-    """The names of all objects, at any depth."""
-    yield from store.list(folder)
-    for inner in store.folders(folder):
-        yield from every_object(store, inner)
-
-
 def _leaves(path: str, rows: np.ndarray[tuple[int], np.dtype[np.int64]], array: pa.Array) -> Iterator[Leaves]:
     kind = array.type
     if pa.types.is_dictionary(kind):

@@ -135,6 +135,10 @@ class ObjectPrefix:
         under = self._key(inside)
         return sorted(inside + key[len(under) :].rstrip("/") for key in self._bucket.folders(under))
 
+    def links(self, folder: str) -> list[str]:  # noqa: ARG002 - as for a local folder
+        """None: there are no links."""
+        return []
+
     def list(self, folder: str) -> list[str]:
         """The objects whose names have no `/` after the folder's; as many as there are."""
         inside = f"{folder}/" if folder else ""

@@ -4,7 +4,8 @@ Shards and packs are never changed: what holds a clip of the videos is removed. 
 are theirs, and where else a row names them, that value; of JSON lines the lines, of a JSON document the
 entries that name them. The catalogs of versions that stay are written anew under the hash of their bytes.
 Everything else that names them is removed, but for tombstones, receipts, versions (which name no video),
-the database of labels (`labelling.purge`), and `config.json`, which is the user's own.
+the database of labels (`labelling.purge`), and `config.json`, which is the user's own. What has not a name
+that Genieset gives is its user's own too: it is told of, and never touched.
 
 Each object is done by itself and in an order by which what is left is whole at every moment: a commit goes
 before its pack, a tar before its index, the new catalog is there before the old one goes.
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,47 +30,78 @@ from shards.catalog import CATALOG_NAME, CURATED, named_by_content
 from shards.errors import UserError
 from shards.index import index_name
 from shards.manifest import list_versions, read_version
-from shards.mentions import Mentions, every_object
-from shards.object_store import PROBE
-from shards.receipt import is_receipt
+from shards.mentions import Mentions
+from shards.names import PACK, STAGED, every_object, is_ours, may_name_forgotten
 from shards.store import Store, write_parquet
 from shards.tables import as_written
 from shards.tar import read_members
-from shards.tombstones import is_tombstone
 
 LABELS_DATABASE = "labels/labels.sqlite3"
 """With what SQLite keeps beside it, it is purged by whoever knows its tables."""
 
-_STAGED = re.compile(r"(packs|scores/[^/]+)/(?P<video_id>[A-Za-z0-9_-]+)-[0-9a-f]{12}-[0-9a-f]{8}\..+")
 _UNTOUCHED = ("versions/", "runs/", LABELS_DATABASE)
 _ORDER = ("catalog", "shards", "exports", "candidates", "commits", "attempts", "scores", "packs")
+_INDEXES_AT_ONCE = 8
 _OF_THE_VIDEO = frozenset({"video_id", "key", "pack", "video.video_id"})
+# A classifier's card is named by its hash: without a line it would only be a damaged one.
+_WHOLE = frozenset({"shards", "packs", "scores", "exports", "quarantine", "classifiers", STAGING})
 _GONE: Any = object()
 
 
-def holding_tars(store: Store, folder: str, video_ids: frozenset[str]) -> list[str]:
-    """The tars of a folder, `shards` or `packs`, that hold clips of some videos.
+def holding_tars(store: Store, folder: Literal["shards", "packs"], video_ids: frozenset[str]) -> list[str]:
+    """The tars of a folder that hold clips of some videos.
 
     Where an index is missing or damaged, the tar itself is looked at.
     """
-    tars = [name for name in store.list(folder) if name.endswith(".tar")]
-    return [name for name in tars if not video_ids.isdisjoint(_videos_in(store, name))]
+    tars = [name for name in store.list(folder) if name.endswith(".tar") and is_ours(name)]
+    with ThreadPoolExecutor(_INDEXES_AT_ONCE, thread_name_prefix="index") as pool:
+        videos = pool.map(lambda tar: _videos_in(store, tar), tars)
+        return [tar for tar, there in zip(tars, videos, strict=True) if not video_ids.isdisjoint(there)]
 
 
-def find_mentions(store: Store, mentions: Mentions, held: Iterable[str]) -> list[str]:
+def also_packs(mentions: Mentions, packs: Iterable[str], known: Iterable[str]) -> Mentions:
+    """Finds besides the videos what belongs to packs that hold them and are not named after them.
+
+    Such a pack goes with all that names it: its commit, so that others in it are cut anew, and its scores.
+    """
+    stems = {_stem(pack) for pack in packs if not _names_one(pack, mentions)}
+    return Mentions({*mentions.video_ids, *stems}, known) if stems else mentions
+
+
+def find_mentions(store: Store, mentions: Mentions, shards: Iterable[str], packs: Iterable[str]) -> list[str]:
     """The objects that `purge_object` is to be called with, in that order.
 
     Args:
-        held: the shards that hold clips of the videos.
+        shards: those that hold clips of the videos.
+        packs: likewise.
     """
-    shards = {name for tar in held for name in (tar, index_name(tar))}
+    names = [name for name in every_object(store) if is_ours(name)]
+    named = {name for tar in shards for name in (tar, index_name(tar))}
+    holding = {_stem(pack) for pack in packs}
+    # What its tar says goes for what lies beside a pack: they are most of a dataset.
+    told = {_stem(name) for name in names if name.startswith("packs/") and name.endswith(".tar")}
     found = []
-    for name in every_object(store):
-        if name == "config.json" or is_tombstone(name) or is_receipt(name) or name.startswith(_UNTOUCHED):
+    for name in names:
+        if may_name_forgotten(name) or name.startswith(_UNTOUCHED):
             continue
-        if name in shards or _names_one(name, mentions) or _holds_one(store, name, mentions):
+        staged = name.startswith(("packs/", "scores/"))
+        if (
+            name in named
+            or (staged and _stem(name) in holding)
+            or _names_one(name, mentions)
+            or (not (staged and _stem(name) in told) and _holds_one(store, name, mentions))
+        ):
             found.append(name)
     return sorted(found, key=_turn)
+
+
+def find_foreign(store: Store, mentions: Mentions) -> list[str]:
+    """The objects that name the videos and are not of Genieset's making."""
+    return [
+        name
+        for name in every_object(store)
+        if not is_ours(name) and (mentions.in_text(name) or _says_one(store, name, mentions))
+    ]
 
 
 def purge_object(store: Store, name: str, mentions: Mentions) -> None:
@@ -130,21 +163,35 @@ def _readable_keys(file: io.BufferedReader) -> Iterator[str]:
         return
 
 
+def _stem(name: str) -> str:
+    """What a pack and all that belongs to it begin with."""
+    found = PACK.fullmatch(name.rpartition("/")[2])
+    return found["stem"] if found else name
+
+
 def _names_one(name: str, mentions: Mentions) -> bool:
-    """Whether an object is named after one of the videos."""
-    if staged := _STAGED.fullmatch(name):
+    if name.startswith(("packs/", "scores/")) and (staged := PACK.fullmatch(name.rpartition("/")[2])):
         return staged["video_id"] in mentions.video_ids
     return mentions.in_text(name)
 
 
 def _holds_one(store: Store, name: str, mentions: Mentions) -> bool:
-    if _STAGED.fullmatch(name) or (name.startswith("shards/") and name.endswith(".tar")):
-        return False  # told by their names and their indexes; they are most of a dataset
+    if name.startswith("shards/") and name.endswith(".tar"):
+        return False  # its index told
     if name.startswith(f"{STAGING}/"):
-        return name != PROBE  # nobody is at work, so it is a dead process's
+        staged = STAGED.fullmatch(name)
+        return staged is not None and not Path("/proc", staged["pid"]).exists()
     try:
         return mentions.in_object(store, name)
     except FileNotFoundError:
+        return False
+
+
+def _says_one(store: Store, name: str, mentions: Mentions) -> bool:
+    """As `Mentions.in_object`, as far as somebody else's object can be read."""
+    try:
+        return mentions.in_object(store, name)
+    except (UserError, OSError):
         return False
 
 
@@ -156,9 +203,7 @@ def _turn(name: str) -> tuple[int, bool, bool, str]:
 
 def _purging(name: str, mentions: Mentions) -> Callable[[Store, str, Mentions], None]:
     folder = name.split("/")[0]
-    if folder in {"shards", "packs", "scores", "exports", "quarantine", STAGING} or _names_one(
-        name, mentions
-    ):
+    if folder in _WHOLE or _names_one(name, mentions):
         return _remove
     if CATALOG_NAME.fullmatch(name):
         return _purge_catalog

@@ -47,7 +47,8 @@ class Receipt:
         done: whether all of it was done.
         video_ids: the videos.
         withdrawn: the numbers of the versions that held clips of them.
-        successor: the number of the version that was published without them; None if there is none.
+        successor: the number of the version that was published without them; None if there is none. It
+            stands there, and among the objects what was made for it, before it is published.
         objects: what was touched.
         packets: digests of the clips' larger key-frame packets, hexadecimal.
     """
@@ -60,11 +61,6 @@ class Receipt:
     successor: int | None
     objects: tuple[Touched, ...]
     packets: tuple[str, ...]
-
-
-def is_receipt(name: str) -> bool:
-    """Whether an object is one."""
-    return _NAME.fullmatch(name) is not None
 
 
 def begin_receipt(
@@ -102,7 +98,7 @@ def read_receipts(store: Store) -> list[Receipt]:
     Raises:
         UserError: one is damaged.
     """
-    return [_read(store, name) for name in store.list("reports") if is_receipt(name)]
+    return [_read(store, name) for name in store.list("reports") if _NAME.fullmatch(name)]
 
 
 def hash_object(store: Store, name: str) -> str | None:

@@ -208,8 +208,15 @@ class Store:
         self.backend.remove(checked(name))
 
     def folders(self, folder: str) -> list[str]:
-        """Names of the folders directly in a folder, sorted; an absent folder is an empty one."""
+        """Names of the folders directly in a folder, sorted; an absent folder is an empty one.
+
+        A link to a folder is none: what is listed does not lead out of the store.
+        """
         return self.backend.folders(checked(folder))
+
+    def links(self, folder: str) -> list[str]:
+        """Names of the links to folders directly in a folder, sorted; a bucket has none."""
+        return self.backend.links(checked(folder))
 
     def modified_s(self, name: str) -> float:
         """When an object was written, in seconds of Unix time. Raises FileNotFoundError if there is none."""

@@ -25,8 +25,3 @@ def forgotten_ids(store: Store) -> frozenset[str]:
     """The ids of all videos that have a tombstone."""
     names = (name for name in store.list(_FOLDER) if name.endswith(_SUFFIX))
     return frozenset(name.removeprefix(f"{_FOLDER}/").removesuffix(_SUFFIX) for name in names)
-
-
-def is_tombstone(name: str) -> bool:
-    """Whether an object is one."""
-    return name.startswith(f"{_FOLDER}/")

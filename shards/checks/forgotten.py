@@ -1,9 +1,9 @@
 """The proof that forgotten videos are gone: nothing in the whole dataset names them or shows them.
 
-Every object is looked at, whatever it is: its name; its bytes, as they lie (databases with their free
-pages and their log, too, and what was half written); the texts of its tables, whose pages are compressed;
-and of every mp4 in a tar the key-frame packets, against the digests of the receipts. Left out are the
-tombstones, the receipts, and `config.json`, which is its user's own.
+Every object is looked at, whatever it is and whosever: its name; its bytes, as they lie (databases with
+their free pages and their log, too, and what was half written); the texts of its tables, whose pages are
+compressed; and of every mp4 in a tar the key-frame packets, against the digests of the receipts. Left out
+are the tombstones, the receipts, and `config.json`, which is its user's own.
 
 A packet is told by its bytes, whatever it is called. One of less than 256 bytes is not looked for: that is
 a picture with nothing in it, which many videos share.
@@ -11,70 +11,128 @@ a picture with nothing in it, which many videos share.
 
 from __future__ import annotations
 
+import shutil
 import tarfile
-from collections.abc import Callable, Collection, Iterator
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from shards.checks.faults import Fault, first_of, guarded
 from shards.codec import CodecError
 from shards.errors import UserError
-from shards.mentions import Mentions, every_object, known_ids, read_texts
-from shards.receipt import is_receipt, packet_digests, read_receipts
+from shards.mentions import Mentions, known_ids, read_texts
+from shards.names import every_object, is_ours, may_name_forgotten, unseen_links
+from shards.receipt import packet_digests, read_receipts
 from shards.store import Store
 from shards.tar import read_members
-from shards.tombstones import forgotten_ids, is_tombstone
+from shards.tombstones import forgotten_ids
 
-_CONFIG = "config.json"
 _TEXT = "names a forgotten video"
+_FOREIGN = "; it is not of Genieset's making: delete it, or clean it yourself"
 
 
-def check_forgotten(store: Store, on_object: Callable[[int, int, str], None] | None = None) -> list[Fault]:
-    """What is left of forgotten videos, object by object; nothing if they are gone.
+@dataclass(frozen=True)
+class Forgotten:
+    """What there shall be nothing left of.
 
-    Args:
-        on_object: is called after each object with how many were looked at, how many there are, and
-            its name.
+    Attributes:
+        video_ids: of which there is at least one.
+        packets: digests of their clips' key-frame packets.
+        faults: what can be told without looking at objects.
+    """
+
+    video_ids: frozenset[str]
+    packets: frozenset[str]
+    faults: tuple[Fault, ...]
+
+
+def read_forgotten(store: Store) -> Forgotten:
+    """What was forgotten in a dataset.
 
     Raises:
-        UserError: nothing was ever forgotten here, or a receipt is damaged.
+        UserError: nothing ever was, or a receipt is damaged.
     """
     receipts = read_receipts(store)
     video_ids = forgotten_ids(store) | {one for receipt in receipts for one in receipt.video_ids}
     if not video_ids:
         raise UserError(f"dataset {store.url}: nothing was forgotten there")
-    packets = {packet for receipt in receipts for packet in receipt.packets}
-    faults = [
+    unfinished = [
         Fault(receipt.name, "was begun and is not done; the same `genieset forget` goes on")
         for receipt in receipts
         if not receipt.done
     ]
-    mentions = Mentions(video_ids, _readable_ids(store))
-    names = list(every_object(store))
-    for number, name in enumerate(names, 1):
-        if name != _CONFIG and not is_tombstone(name) and not is_receipt(name):
-            faults += first_of(name, guarded(name, _remains(store, name, mentions, packets)))
-        if on_object:
-            on_object(number, len(names), name)
-    return faults
+    links = [
+        Fault(link, "is a link, and what it leads to was not looked at; put the folder itself there")
+        for link in unseen_links(store)
+    ]
+    packets = frozenset(packet for receipt in receipts for packet in receipt.packets)
+    return Forgotten(video_ids, packets, (*unfinished, *links))
 
 
-def _readable_ids(store: Store) -> frozenset[str]:
-    """What cannot be read is told of when its turn comes."""
+def mentions_of(store: Store, video_ids: Iterable[str]) -> Mentions:
+    """What finds these videos and takes no other one that is known for them.
+
+    Where those that are known cannot be read, that is told of when the turn of their objects comes.
+    """
     try:
-        return known_ids(store)
+        known = known_ids(store)
     except (UserError, KeyError, OSError, ValueError):
-        return frozenset()
+        known = frozenset()
+    return Mentions(video_ids, known)
+
+
+def objects_to_look_at(store: Store) -> list[str]:
+    """The objects of which none may name or show a forgotten video."""
+    return [name for name in every_object(store) if not may_name_forgotten(name)]
+
+
+def check_object(store: Store, name: str, mentions: Mentions, packets: Collection[str]) -> list[Fault]:
+    """What is left of forgotten videos in one object; nothing that is damaged raises."""
+    whose = "" if is_ours(name) else _FOREIGN
+    found = first_of(name, guarded(name, _remains(store, name, mentions, packets)))
+    return [replace(fault, what=fault.what + whose) for fault in found]
+
+
+def check_forgotten(store: Store) -> list[Fault]:
+    """What is left of forgotten videos, object by object; nothing if they are gone.
+
+    Raises:
+        UserError: as `read_forgotten`.
+    """
+    forgotten = read_forgotten(store)
+    mentions = mentions_of(store, forgotten.video_ids)
+    faults = list(forgotten.faults)
+    for name in objects_to_look_at(store):
+        faults += check_object(store, name, mentions, forgotten.packets)
+    return faults
 
 
 def _remains(store: Store, name: str, mentions: Mentions, packets: Collection[str]) -> Iterator[Fault]:
     if mentions.in_text(name):
         yield Fault(name, "is named after a forgotten video")
-    with store.open(name) as file:
+    with _fetched(store, name) as file:
         for start, end in mentions.in_file(file):
             yield Fault(name, _TEXT, start_byte=start, end_byte=end)
+        if packets and name.endswith(".tar"):
+            file.seek(0)
+            yield from _in_members(name, file, packets)
     if name.endswith(".parquet"):
         yield from _in_rows(store, name, mentions)
-    elif name.endswith(".tar"):
-        yield from _in_members(store, name, packets)
+
+
+@contextmanager
+def _fetched(store: Store, name: str) -> Iterator[BinaryIO]:
+    """An object to be read; a tar, which is read twice, is fetched from a bucket once."""
+    with store.open(name) as file:
+        if not (store.is_remote and name.endswith(".tar")):
+            yield file
+            return
+        with tempfile.TemporaryFile(prefix="genieset-") as copy:
+            shutil.copyfileobj(file, copy, 8 * 1024 * 1024)
+            copy.seek(0)
+            yield copy
 
 
 def _in_rows(store: Store, name: str, mentions: Mentions) -> Iterator[Fault]:
@@ -86,22 +144,19 @@ def _in_rows(store: Store, name: str, mentions: Mentions) -> Iterator[Fault]:
         first += len(part)
 
 
-def _in_members(store: Store, name: str, packets: Collection[str]) -> Iterator[Fault]:
-    if not packets:
+def _in_members(name: str, file: BinaryIO, packets: Collection[str]) -> Iterator[Fault]:
+    try:
+        members = [member for member in read_members(file) if member.suffix.endswith("mp4")]
+    except tarfile.TarError as error:
+        yield Fault(name, f"its clips cannot be compared: {error}")
         return
-    with store.open(name) as file:
+    for member in members:
+        file.seek(member.offset)
+        told = {"start_byte": member.offset, "end_byte": member.offset + member.size}
         try:
-            members = [member for member in read_members(file) if member.suffix.endswith("mp4")]
-        except tarfile.TarError as error:
-            yield Fault(name, f"its clips cannot be compared: {error}")
-            return
-        for member in members:
-            file.seek(member.offset)
-            told = {"start_byte": member.offset, "end_byte": member.offset + member.size}
-            try:
-                found = sum(digest in packets for digest in packet_digests(file.read(member.size)))
-            except CodecError as error:
-                yield Fault(name, f"cannot be compared: {error}", member.key, **told)
-                continue
-            if found:
-                yield Fault(name, f"holds {found} key frames of a forgotten clip", member.key, **told)
+            found = sum(digest in packets for digest in packet_digests(file.read(member.size)))
+        except CodecError as error:
+            yield Fault(name, f"cannot be compared: {error}", member.key, **told)
+            continue
+        if found:
+            yield Fault(name, f"holds {found} key frames of a forgotten clip", member.key, **told)

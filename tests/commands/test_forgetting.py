@@ -32,9 +32,13 @@ def test_it_says_what_it_would_do_does_it_and_proves_it(hostile: Path, tmp_path:
     assert unknown.returncode == 2
     assert unknown.stderr.endswith(f"there is no video '{video_id[:-1]}'; did you mean {video_id}?\n")
     assert genieset("verify", dataset, "--forgotten").returncode == 2
+    useless = genieset("verify", dataset, "--forgotten", "--sample", "3", "--fresh")
+    assert useless.returncode == 2
+    assert useless.stderr.endswith("looks at every object whole; leave --sample, --fresh away\n")
 
     said = genieset("forget", dataset, video_id)
     assert said.returncode == 0
+    assert "would be changed or removed: versions/000001.json\n" in said.stdout
     assert "1 videos with 2 clips; versions that would be withdrawn: 1; --yes forgets" in said.stdout
     told = json.loads(genieset("forget", dataset, video_id, "--json").stdout)
     assert (told["video_ids"], told["versions"], len(told["clips"])) == ([video_id], [1], 2)
@@ -50,7 +54,7 @@ def test_it_says_what_it_would_do_does_it_and_proves_it(hostile: Path, tmp_path:
     Store(dataset).put("notes.txt", f"see {video_id}\n".encode())
     found = genieset("verify", dataset, "--forgotten")
     assert found.returncode == 1
-    assert found.stdout.startswith("notes.txt, bytes 4-28: names a forgotten video\n")
+    assert found.stdout.startswith("notes.txt, bytes 4-28: names a forgotten video; it is not of")
 
 
 def test_one_that_was_killed_is_gone_on_with_though_nothing_knows_the_channel_any_more(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.outcomes import Failed, Rejected
-from pipeline.scratch import scratch_folder
+from pipeline.scratch import clear_scratch, scratch_folder
 from shards.errors import UserError
 
 
@@ -15,9 +15,9 @@ def _in_a_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
-def leave(outcome: Exception | None) -> Path:
+def leave(outcome: Exception | None, video_id: str = "video") -> Path:
     """Write something into the scratch folder and end in some way."""
-    with scratch_folder("dataset", "video") as folder:
+    with scratch_folder("dataset", video_id) as folder:
         (folder / "source.part").write_bytes(b"bytes")
         if outcome:
             raise outcome
@@ -48,6 +48,20 @@ def test_nothing_is_left_when_nothing_is_kept(tmp_path: Path) -> None:
     with scratch_folder("dataset", "video"), scratch_folder("dataset", "other"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_of_a_video_can_be_cleared_and_of_nobody_knows_which() -> None:
+    for name in ("site-video", "site-other"):
+        with pytest.raises(Failed):
+            leave(Failed("timeout", ""), name)
+    with scratch_folder("dataset", "site-third") as held, scratch_folder("dataset", "site-third") as second:
+        (second / "source.part").write_bytes(b"bytes")
+        clear_scratch("dataset", ["site-video", "site-third"])
+        assert sorted(path.name for path in held.parent.iterdir()) == ["site-other", "site-third"]
+        second.mkdir()
+    clear_scratch("dataset", ["site-other"])
+    assert not held.parent.exists()
+    clear_scratch("dataset", ["site-other"])
 
 
 def test_what_nobody_comes_back_for_goes_after_a_week() -> None:

@@ -144,6 +144,8 @@ def test_a_listing_holds_a_folder_s_own_objects_sorted(store: Store) -> None:
     store.remove("a/1")
     assert "a/1" not in store.list("a")
     assert store.list("") == ["a.json"]
+    assert (store.folders("a"), store.links("")) == (["a/deep"], [])
+    assert list(store.uploads()) == []
 
 
 def test_a_listing_is_whole_beyond_a_thousand(store: Store) -> None:

@@ -87,6 +87,7 @@ def test_it_learns_an_easy_difference_and_its_rule_meets_the_target(trained: Tra
     assert card.rule.target == "precision 0.6"
     assert card.counts == {"1": 16, "2": 0, "3": 0, "4": 0, "5": 16}
     assert not set(card.train) & set(card.validation)
+    assert "file-" not in card.model_dump_json()  # what forgets a video finds nothing to change there
     assert {*card.train, *card.validation} == set(hash_videos([f"file-{n}" for n in range(8)]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from filters.classifier.artifact import CLASSIFIER_VERSION, Card, save_classifier
+from filters.classifier.folds import hash_videos
+from filters.classifier.look import Look
 from labelling.answers import Answer, Answers, export
 from labelling.database import Database
 from labelling.purge import find_labels, purge_labels
@@ -27,6 +31,9 @@ from shards.store import Store
 from tests.published import Silent, publish_hostile
 
 LABELS = Labels(find_labels, purge_labels)
+
+NOBODY = 9_999_999
+"""The number of no process: Linux gives none above 4,194,304."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,10 @@ def with_everything(make_video: Callable[..., Path], tmp_path_factory: pytest.Te
         for number in (1, 2):
             export_version(store, read_version(store, number), kind)
     _label(store)
+    _learn(store, ids)
     store.put(f"quarantine/{ids[0]}-0123456789ab.json", json.dumps({"video_id": ids[0]}).encode())
     store.put("reports/verify/000001-0123456789abcdef/packs_" + pack[6:] + ".json", b"{}\n")
-    store.put(".tmp/1-0-0badcafe", b"half of something")
+    store.put(f".tmp/{NOBODY}-0-0badcafe", b"half of something")
     return Dataset(later, tuple(ids[:3]))
 
 
@@ -76,8 +84,6 @@ def _number(root: Path, video_id: str) -> str:
     from shards.keys import file_video_id
 
     for path in sorted((root / "videos").glob("*.mp4")):
-        import hashlib
-
         if file_video_id(hashlib.sha256(path.read_bytes()).hexdigest()) == video_id:
             return path.name
     raise AssertionError(video_id)
@@ -94,6 +100,32 @@ def _label(store: Store) -> None:
                 answer = Answer(f"{plan}-{number}", key, "ada", 1 + number % 5, note)
                 Answers(database).give(queue.plan, answer)
         export(store, Answers(database))
+
+
+def _learn(store: Store, ids: list[str]) -> None:
+    """The card of a classifier that learned from all of these videos; nobody asks for its weights."""
+    weights = b"some weights"
+    card = Card(
+        version=CLASSIFIER_VERSION,
+        weights=hashlib.sha256(weights).hexdigest(),
+        backbone="resnet18",
+        shape={},
+        look=Look(frames=2, width_px=40, height_px=24),
+        temperature=1.0,
+        rule=None,
+        metrics={},
+        reliability=[],
+        labels="",
+        counts={},
+        train=hash_videos(ids[:-1]),
+        validation=hash_videos(ids[-1:]),
+        folds=3,
+        start="random",
+        device="cpu",
+        settings={},
+        libraries={},
+    )
+    save_classifier(Store(f"{store.root}/classifiers"), card, weights)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from filters.classifier.artifact import read_card
+from filters.classifier.folds import hash_videos
 from pipeline.build import books_of, build, curate, discover, publish
 from pipeline.engine.child import OneChild
 from pipeline.forget import forget, look
@@ -19,7 +22,8 @@ from shards.catalog import CLIPS, CURATED, VIDEOS
 from shards.checks.forgotten import check_forgotten
 from shards.errors import UserError
 from shards.manifest import list_versions, read_version
-from shards.mentions import Mentions, every_object
+from shards.mentions import Mentions
+from shards.names import every_object, is_ours
 from shards.purge import clean_table
 from shards.receipt import hash_object
 from shards.runs import announce
@@ -27,6 +31,7 @@ from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.published import Silent
+from tests.stores import client
 from trainer_bridge import Stream, open_stream
 
 
@@ -43,6 +48,7 @@ def mentions(root: Path, video_id: str) -> set[str]:
 def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(dataset: Dataset) -> None:
     store, video_id = dataset.store, dataset.ids[0]
     before = read_version(store)
+    assert [name for name in every_object(store) if not is_ours(name)] == []
     hashes = {entry.name: entry.sha256 for entry in before.shards}
     concerned = look(store, [video_id], LABELS)
     assert concerned.versions == (1, 2)
@@ -71,6 +77,44 @@ def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(datas
     assert books_of(dataset.config).counts()["rejected:forgotten"] == 1
     assert read_status(store).balanced
     assert forget(store, [video_id], LABELS, Silent()) == ()
+
+
+def test_a_classifier_that_learned_from_it_is_the_same_and_a_card_that_names_it_goes(
+    dataset: Dataset,
+) -> None:
+    store, video_id = dataset.store, dataset.ids[0]
+    (folder,) = (name for name in store.folders("classifiers") if store.list(name))
+    card = store.read(f"{folder}/card.json")
+    old = "classifiers/c00000000000/card.json"
+    store.put(old, json.dumps({"version": 1, "train": list(dataset.ids)}).encode())
+    forget(store, [video_id], LABELS, Silent())
+    assert store.read(f"{folder}/card.json") == card
+    assert hash_videos([video_id])[0] in read_card(store.where(folder)).train
+    assert not store.exists(old)
+    assert check_forgotten(store) == []
+
+
+def test_a_pack_of_a_unit_that_is_not_named_after_its_videos_goes_with_its_commit(dataset: Dataset) -> None:
+    """As of one file that holds many episodes."""
+    store, video_id = dataset.store, dataset.ids[0]
+    packs = [name for name in store.list("packs") if video_id in name and "0badcafe" not in name]
+    for name in packs:
+        store.put(name.replace(video_id, "file-unit"), store.read(name))
+        store.remove(name)
+    (tar,) = (name.replace(video_id, "file-unit") for name in packs if name.endswith(".tar"))
+    (commit,) = (name for name in store.list("commits") if video_id in name)
+    text = store.read(commit).decode().replace(f'"video_id": "{video_id}"', '"video_id": "file-unit"')
+    text = text.replace(f"packs/{video_id}", "packs/file-unit")
+    store.put("commits/file-unit-0123456789ab.json", text.encode())
+    score = f"scores/motion-1/{tar[6:-4]}.parquet"
+    store.put_table(score, pa.table({"motion": [1.0]}))
+    concerned = look(store, [video_id], LABELS)
+    assert tar in concerned.packs
+    assert len(concerned.clips) == 2
+    forget(store, [video_id], LABELS, Silent())
+    left = [name for name in every_object(store) if "file-unit" in name]
+    assert left == []
+    assert check_forgotten(store) == []
 
 
 def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_the_same(
@@ -155,15 +199,26 @@ def test_what_others_were_compared_with_goes_and_they_stay(dataset: Dataset) -> 
     assert cleaned["duplicate_of"].null_count == len(cleaned)
 
 
-def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str) -> None:
+def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str, s3_port: int) -> None:
     store, video_id = Store(f"s3://{s3_bucket}/set"), dataset.ids[0]
     for name in every_object(dataset.store):
         store.put(name, dataset.store.read(name))
+    s3 = client(s3_port)
+    begun = [
+        "set/shards/train-000007-0badcafe.tar",
+        "set/theirs.bin",
+        "another/shards/train-000007-0badcafe.tar",
+    ]
+    for key in begun:
+        s3.create_multipart_upload(Bucket=s3_bucket, Key=key)
     concerned = look(store, [video_id], LABELS)
     assert concerned.objects == look(dataset.store, [video_id], LABELS).objects
     (there,) = forget(store, [video_id], LABELS, Silent())
     (here,) = forget(dataset.store, [video_id], LABELS, Silent())
     assert check_forgotten(store) == []
+    left = {upload["Key"] for upload in s3.list_multipart_uploads(Bucket=s3_bucket)["Uploads"]}
+    assert left == set(begun[1:])
+    assert [upload.name for upload in store.uploads()] == ["theirs.bin"]
     assert read_version(store) == read_version(dataset.store)
     hashes = [
         {touched.name: (touched.before, touched.after) for touched in receipt.objects}

@@ -26,8 +26,10 @@ from shards.mentions import Mentions
 from shards.purge import clean_table
 from shards.store import Store
 from shards.tar import TarWriter
-from tests.pipeline.forget.conftest import LABELS, Dataset
+from tests.pipeline.forget.conftest import LABELS, NOBODY, Dataset
 from tests.published import Silent
+
+PACK = "packs/file-other-0123456789ab-0badcafe.tar"
 
 Plant = Callable[[Store, str, bytes], None]
 
@@ -58,7 +60,7 @@ def in_an_export(store: Store, video_id: str, _: bytes) -> None:
 
 
 def in_half_an_object(store: Store, video_id: str, _: bytes) -> None:
-    store.put(".tmp/1-1-0badcafe", bytes(9_000_000) + video_id.encode() + bytes(100))
+    store.put(f".tmp/{NOBODY}-1-0badcafe", bytes(9_000_000) + video_id.encode() + bytes(100))
 
 
 def in_a_name(store: Store, video_id: str, _: bytes) -> None:
@@ -99,13 +101,13 @@ PLANTS: list[tuple[Plant, str]] = [
     (in_a_log, r"attempts/1-0badcafe-00000000.json, bytes 9-33: names"),
     (in_a_report, r"reports/gc-000009.json, bytes \d+-\d+: names"),
     (in_an_export, r"exports/croissant/000003/croissant.json, bytes 1-25: names"),
-    (in_half_an_object, r".tmp/1-1-0badcafe, bytes 9000000-9000024: names"),
+    (in_half_an_object, r".tmp/9999999-1-0badcafe, bytes 9000000-9000024: names"),
     (in_a_name, r"0badcafe.parquet: is named after a forgotten video"),
     (in_a_free_page, r"labels/labels.sqlite3, bytes \d+-\d+: names"),
     (in_the_log_of_a_database, r"labels/labels.sqlite3-wal, bytes 4102-4126: names"),
-    (in_a_member_s_name, r"packs/other.tar, bytes 0-24: names"),
-    (as_a_clip_by_another_name, r"packs/other.tar, file-other_00000000, bytes 512-\d+: holds \d+ key frames"),
-    (as_a_clip_under_a_longer_suffix, r"packs/other.tar, file-other_00000000, bytes 512-\d+: holds"),
+    (in_a_member_s_name, rf"{PACK}, bytes 0-24: names"),
+    (as_a_clip_by_another_name, rf"{PACK}, file-other_00000000, bytes 512-\d+: holds \d+ key frames"),
+    (as_a_clip_under_a_longer_suffix, rf"{PACK}, file-other_00000000, bytes 512-\d+: holds"),
 ]
 
 
@@ -113,7 +115,7 @@ def _write_tar(store: Store, key: str, members: dict[str, bytes]) -> None:
     file = io.BytesIO()
     with TarWriter(file) as tar:
         tar.append(key, members)
-    store.put("packs/other.tar", file.getvalue())
+    store.put(PACK, file.getvalue())
 
 
 def test_whatever_is_planted_is_found_and_a_clip_of_others_is_not(dataset: Dataset) -> None:
@@ -126,7 +128,7 @@ def test_whatever_is_planted_is_found_and_a_clip_of_others_is_not(dataset: Datas
     forget(store, [video_id], LABELS, Silent())
     _write_tar(store, "file-other_00000000", {"mp4": _noise()})
     assert check_forgotten(store) == []
-    store.remove("packs/other.tar")
+    store.remove(PACK)
     for plant, expected in PLANTS:
         plant(store, video_id, mp4)
         said = [str(fault) for fault in check_forgotten(store)]
@@ -137,7 +139,7 @@ def test_whatever_is_planted_is_found_and_a_clip_of_others_is_not(dataset: Datas
         if not plant.__name__.startswith("as_a_clip"):
             forget(store, [video_id], LABELS, Silent())
         else:
-            store.remove("packs/other.tar")
+            store.remove(PACK)
         assert check_forgotten(store) == [], plant.__name__
 
 
