@@ -33,6 +33,8 @@ def find_videos(
     tables = list(_tables(store))
     known = {video_id for table in tables for video_id in table["video_id"].to_pylist()}
     known |= forgotten_ids(store)
+    if not known:
+        raise UserError(f"dataset {store.url}: there is none; `genieset build CONFIG` makes one")
     for video_id in video_ids:
         if video_id not in known:
             raise UserError(f"dataset {store.url}: there is no video {video_id!r}; {_near(video_id, known)}")
@@ -42,6 +44,8 @@ def find_videos(
     for url in urls:
         if "*" not in url and "/" not in url:
             raise UserError(f"--url {url}: is no address; give one, with `*` for anything")
+        if not url.strip("*/:"):
+            raise UserError(f"--url {url}: would mean every video; give what only those that are meant have")
         found |= _matching(store, tables, url, f"--url {url}", "url")
     return tuple(sorted(found))
 

@@ -18,7 +18,12 @@ _SUFFIX = ".json"
 
 def create_tombstone(store: Store, video_id: str) -> None:
     """Say for good that a video is not wanted; said twice it is said once."""
-    store.create(f"{_FOLDER}/{video_id}{_SUFFIX}", json.dumps({"video_id": video_id}).encode() + b"\n")
+    store.create(tombstone_name(video_id), json.dumps({"video_id": video_id}).encode() + b"\n")
+
+
+def tombstone_name(video_id: str) -> str:
+    """The object that says that a video was forgotten."""
+    return f"{_FOLDER}/{video_id}{_SUFFIX}"
 
 
 def forgotten_ids(store: Store) -> frozenset[str]:

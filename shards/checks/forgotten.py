@@ -2,8 +2,10 @@
 
 Every object is looked at, whatever it is and whosever: its name; its bytes, as they lie (databases with
 their free pages and their log, too, and what was half written); the texts of its tables, whose pages are
-compressed; and of every mp4 in a tar the key-frame packets, against the digests of the receipts. Left out
-are the tombstones, the receipts, and `config.json`, which is its user's own.
+compressed; and of every mp4, in a tar, under any other name or in the midst of something else, the
+key-frame packets, against the digests of the receipts. Left out are the tombstones, the receipts, and
+`config.json`, which is its user's own. What is compressed (but for Parquet's texts) or in another encoding is
+not seen through.
 
 A packet is told by its bytes, whatever it is called. One of less than 256 bytes is not looked for: that is
 a picture with nothing in it, which many videos share.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -27,9 +29,13 @@ from shards.names import every_object, is_ours, may_name_forgotten, unseen_links
 from shards.receipt import packet_digests, read_receipts
 from shards.store import Store
 from shards.tar import read_members
-from shards.tombstones import forgotten_ids
+from shards.tombstones import forgotten_ids, tombstone_name
 
 _TEXT = "names a forgotten video"
+_MARK, _MARK_AT = b"ftyp", 4
+"""How an mp4 begins: ISO/IEC 14496-12, 4.3."""
+_LARGEST_CLIP_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES = 8 * 1024 * 1024
 _FOREIGN = "; it is not of Genieset's making: delete it, or clean it yourself"
 
 
@@ -55,7 +61,8 @@ def read_forgotten(store: Store) -> Forgotten:
         UserError: nothing ever was, or a receipt is damaged.
     """
     receipts = read_receipts(store)
-    video_ids = forgotten_ids(store) | {one for receipt in receipts for one in receipt.video_ids}
+    buried = forgotten_ids(store)
+    video_ids = buried | {one for receipt in receipts for one in receipt.video_ids}
     if not video_ids:
         raise UserError(f"dataset {store.url}: nothing was forgotten there")
     unfinished = [
@@ -63,12 +70,18 @@ def read_forgotten(store: Store) -> Forgotten:
         for receipt in receipts
         if not receipt.done
     ]
+    lost = [
+        Fault(tombstone_name(one), f"is missing, and {receipt.name} forgot that video; run that forget again")
+        for receipt in receipts
+        for one in receipt.video_ids
+        if one not in buried
+    ]
     links = [
         Fault(link, "is a link, and what it leads to was not looked at; put the folder itself there")
         for link in unseen_links(store)
     ]
     packets = frozenset(packet for receipt in receipts for packet in receipt.packets)
-    return Forgotten(video_ids, packets, (*unfinished, *links))
+    return Forgotten(video_ids, packets, (*unfinished, *lost, *links))
 
 
 def mentions_of(store: Store, video_ids: Iterable[str]) -> Mentions:
@@ -115,9 +128,13 @@ def _remains(store: Store, name: str, mentions: Mentions, packets: Collection[st
     with _fetched(store, name) as file:
         for start, end in mentions.in_file(file):
             yield Fault(name, _TEXT, start_byte=start, end_byte=end)
-        if packets and name.endswith(".tar"):
+        if packets:
+            judged: frozenset[int] = frozenset()
+            if name.endswith(".tar"):
+                file.seek(0)
+                judged = yield from _in_members(name, file, packets)
             file.seek(0)
-            yield from _in_members(name, file, packets)
+            yield from _anywhere(name, file, packets, judged)
     if name.endswith(".parquet"):
         yield from _in_rows(store, name, mentions)
 
@@ -144,12 +161,15 @@ def _in_rows(store: Store, name: str, mentions: Mentions) -> Iterator[Fault]:
         first += len(part)
 
 
-def _in_members(name: str, file: BinaryIO, packets: Collection[str]) -> Iterator[Fault]:
+def _in_members(
+    name: str, file: BinaryIO, packets: Collection[str]
+) -> Generator[Fault, None, frozenset[int]]:
+    """Of the clips in a tar; returns where they begin."""
     try:
         members = [member for member in read_members(file) if member.suffix.endswith("mp4")]
     except tarfile.TarError as error:
         yield Fault(name, f"its clips cannot be compared: {error}")
-        return
+        return frozenset()
     for member in members:
         file.seek(member.offset)
         told = {"start_byte": member.offset, "end_byte": member.offset + member.size}
@@ -160,3 +180,37 @@ def _in_members(name: str, file: BinaryIO, packets: Collection[str]) -> Iterator
             continue
         if found:
             yield Fault(name, f"holds {found} key frames of a forgotten clip", member.key, **told)
+    return frozenset(member.offset for member in members)
+
+
+def _anywhere(
+    name: str, file: BinaryIO, packets: Collection[str], judged: Collection[int]
+) -> Iterator[Fault]:
+    """Of mp4 files under any name, or in the midst of something else; what only looks like one is let pass.
+
+    Args:
+        judged: places of which it was told already.
+    """
+    for start in [place - _MARK_AT for place in _places(file, _MARK)]:
+        if start < 0 or start in judged:
+            continue
+        file.seek(start)
+        try:
+            found = sum(digest in packets for digest in packet_digests(file.read(_LARGEST_CLIP_BYTES)))
+        except CodecError:
+            continue
+        if found:
+            what = f"an mp4 begins there with {found} key frames of a forgotten clip"
+            yield Fault(name, what, start_byte=start, end_byte=start + 1)
+
+
+def _places(file: BinaryIO, mark: bytes) -> Iterator[int]:
+    """Where some bytes stand in a file of any size."""
+    base, data = 0, b""
+    while chunk := file.read(_CHUNK_BYTES):
+        data += chunk
+        place = -1
+        while (place := data.find(mark, place + 1)) >= 0:
+            yield base + place
+        keep = min(len(mark) - 1, len(data))
+        base, data = base + len(data) - keep, data[len(data) - keep :]

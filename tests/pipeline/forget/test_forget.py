@@ -151,8 +151,11 @@ def test_all_videos_of_a_channel_or_at_an_address_are_meant(dataset: Dataset) ->
         find_videos(store, [], channels=["nobody"])
     with pytest.raises(UserError, match=r"--url 2\.mp4: is no address"):
         find_videos(store, [], urls=["2.mp4"])
-    with pytest.raises(UserError, match=r"--url \*: .* names nothing"):
-        find_videos(store, [], urls=["*"])
+    for everything in ("*", "/*"):
+        with pytest.raises(UserError, match=r"would mean every video"):
+            find_videos(store, [], urls=[everything])
+    with pytest.raises(UserError, match=r"there is none; `genieset build CONFIG` makes one"):
+        find_videos(Store(store.root / "nowhere"), ["x"])
 
 
 def test_where_nothing_is_left_nothing_follows_and_no_number_is_given_again(dataset: Dataset) -> None:
