@@ -215,8 +215,8 @@ class _Check:
             if true != self.rows:
                 yield from rows_differ(name, self.rows, true)
             return
-        if self.rows == true:
-            digest = hashlib.sha256(rebuilt).hexdigest()
+        digest = hashlib.sha256(rebuilt).hexdigest()
+        if self.rows == true and digest != entry.index_sha256:
             if not [fault for fault in found if fault.start_byte is not None]:
                 yield self._field(
                     "index_sha256", f"is {entry.index_sha256}; {name} tells what the tar holds: {digest}"
@@ -226,7 +226,7 @@ class _Check:
         yield from found
         if self.rows:
             yield from rows_differ(name, self.rows, true)
-        if hashlib.sha256(rebuilt).hexdigest() == entry.index_sha256:
+        if digest == entry.index_sha256:
             yield from _bytes_differ(self.store, name, rebuilt)
 
     def _of_clips(self, seen: TarSeen, *, sound: bool) -> Iterator[Fault]:
