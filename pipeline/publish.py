@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.curate import KEPT, Selection, count_decisions
-from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
+from pipeline.engine import Done, Engine, Expired, Part, Refused, run_through_losses
 from pipeline.layout import Clips, Held, Shard, lay_out
+from shards.ahead import in_order
 from shards.catalog import CLIPS, catalog_names, create_catalog
 from shards.codec import EncodedClip
 from shards.errors import UserError
@@ -37,10 +38,12 @@ from shards.index import (
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
 from shards.receipt import read_receipts, withdrawn_versions
 from shards.records import CLIP_SCHEMA, Placed
-from shards.store import Store, write_parquet
+from shards.store import Staged, Store, write_parquet
+from shards.tables import parse_table
 
 _MIN_DEADLINE_S = 300.0
 _SLOWEST_BYTES_PER_S = 1_000_000
+_SLOWEST_READS_PER_S = 4
 _HASH_CHARS = 8
 
 
@@ -87,9 +90,7 @@ def write_clips(
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)
-        # The index first: a tar that is there has its index beside it.
-        store.create(index_name(name), index.getvalue())
-        staged.publish(name, if_absent=True)
+        _name(store, staged, name, index.getvalue(), digest, size_bytes)
     return ShardEntry(
         name=name,
         split=split,
@@ -113,9 +114,41 @@ def shard_place(name: str) -> tuple[str, int]:
 
 
 def _clips_of(store: Store, unit: ShardUnit) -> Iterator[tuple[Placed, EncodedClip]]:
-    for pack, row in zip(unit.packs, unit.rows, strict=True):
-        (placed,) = read_index_rows(store, pack, [row])
-        yield placed, read_clip(store, pack, placed)
+    """The clips of a shard in order: a read for the index of each pack, and one for each clip."""
+
+    def read(place: tuple[str, Placed]) -> tuple[Placed, EncodedClip]:
+        pack, placed = place
+        return placed, read_clip(store, pack, placed)
+
+    places = zip(unit.packs, read_index_rows(store, unit.packs, unit.rows), strict=True)
+    return in_order(store, read, places, lambda place: place[1].size)
+
+
+def _name(store: Store, staged: Staged, name: str, index: bytes, digest: str, size_bytes: int) -> None:
+    """Give a shard and its index their names; what has one of them already and is damaged is replaced.
+
+    The name is that of these bytes, so that nobody can want others there.
+    """
+    # The index first: a tar that is there has its index beside it.
+    beside = index_name(name)
+    if not store.create(beside, index) and not _holds(
+        store, beside, len(index), hashlib.sha256(index).hexdigest()
+    ):
+        store.put(beside, index)
+    if not staged.publish(name, if_absent=True) and not _holds(store, name, size_bytes, digest):
+        staged.publish(name)
+
+
+def _holds(store: Store, name: str, size_bytes: int, digest: str) -> bool:
+    """Whether an object is there and is these bytes."""
+    try:
+        if store.size_bytes(name) != size_bytes:
+            return False
+        with store.open(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        # Whoever had it there took it away, or the disk does not give it back.
+        return False
 
 
 def publish(
@@ -161,6 +194,12 @@ def publish(
     for unit, outcome in run_through_losses(engine, write_shard, units, lambda unit: Part(_deadline_s(unit))):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
+        if isinstance(outcome, Expired):
+            raise UserError(
+                f"dataset {store.url}: {unit.stem}* was not written within {outcome.deadline_s:.0f} s; where "
+                "the store is as fast as it should be, lower shards.max_bytes; the same command goes on from "
+                "here"
+            )
         if not isinstance(outcome, Done):
             raise RuntimeError(f"{unit.stem}*: {outcome}")
         entries[unit.split, unit.number] = outcome.result
@@ -210,20 +249,32 @@ def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, 
     Where an index is gone or damaged, the catalog of the version knows which clips the shard had.
     """
     catalog = None
-    for entry in version.shards:
-        split, number = shard_place(entry.name)
-        name = index_name(entry.name)
-        known = store.exists(name) and hashlib.sha256(store.read(name)).hexdigest() == entry.index_sha256
-        if known:
-            rows = read_indexes(store, [entry.name], ["key", *CONTENT])
-            keys, content = rows["key"].combine_chunks(), contents(rows)
-        else:
+    read = in_order(store, lambda entry: _held(store, entry), version.shards)
+    for entry, (held, there) in zip(version.shards, read, strict=True):
+        if held is None:
             if catalog is None:
                 catalog = _cataloged(store, version)
             mine = catalog.filter(pc.equal(catalog["shard"], entry.name)).sort_by("offset")
-            keys, content = mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
-        there = known and store.exists(entry.name) and store.size_bytes(entry.name) == entry.bytes
-        yield entry, Held(split, number, keys, content), there
+            held = Held(
+                *shard_place(entry.name), mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
+            )
+        yield entry, held, there
+
+
+def _held(store: Store, entry: ShardEntry) -> tuple[Held | None, bool]:
+    """A shard as its index has it, None if that is gone or damaged; and whether tar and index are there."""
+    try:
+        data = store.read(index_name(entry.name))
+    except FileNotFoundError:
+        return None, False
+    if hashlib.sha256(data).hexdigest() != entry.index_sha256:
+        return None, False
+    rows = parse_table(data, ["key", *CONTENT])
+    held = Held(*shard_place(entry.name), rows["key"].combine_chunks(), contents(rows))
+    try:
+        return held, store.size_bytes(entry.name) == entry.bytes
+    except FileNotFoundError:
+        return held, False
 
 
 def _cataloged(store: Store, version: Version) -> pa.Table:
@@ -287,4 +338,5 @@ def _nothing_kept(clips: pa.Table) -> str:
 
 
 def _deadline_s(unit: ShardUnit) -> float:
-    return max(_MIN_DEADLINE_S, unit.size_bytes / _SLOWEST_BYTES_PER_S)
+    reads = len(unit.rows) + len(set(unit.packs))
+    return max(_MIN_DEADLINE_S, unit.size_bytes / _SLOWEST_BYTES_PER_S + reads / _SLOWEST_READS_PER_S)

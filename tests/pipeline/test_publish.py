@@ -149,6 +149,24 @@ def test_an_object_that_is_gone_is_made_again_and_nothing_else_changes(
     assert store.read(name) == data
 
 
+@pytest.mark.parametrize("rotten", ["tar", "parquet"])
+def test_an_object_that_is_damaged_is_made_again_once_it_is_looked_at(
+    config: BuildConfig, rotten: str
+) -> None:
+    store = Store(config.dataset)
+    first = published(config)
+    tar = first.shards[2].name
+    name = tar if rotten == "tar" else index_name(tar)
+    data = store.read(name)
+    store.put(name, data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    if rotten == "tar":
+        # Of the same size it looks whole, as long as its index is there.
+        store.remove(index_name(tar))
+    assert published(config) == first
+    assert store.read(name) == data
+    assert verify(store, first).faults == ()
+
+
 def test_the_catalog_says_where_each_kept_clip_lies(config: BuildConfig) -> None:
     store = Store(config.dataset)
     write_packs(config, range(PACKS, PACKS + 2))
