@@ -224,7 +224,7 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
                 "run the same command again"
             )
         videos = books_of(config).catalog()
-        version = publish_selection(store, selection, videos, config.recipe, engine, on_shard)
+        version = publish_selection(store, selection, videos, config.recipe, engine, on_shard, told.check)
     kept, published = _kept(selection), sum(version.splits.values())
     if published != kept:
         raise RuntimeError(f"{kept} clips are kept, and version {version.number} holds {published}")

@@ -20,13 +20,12 @@ import pyarrow.compute as pc
 from pipeline.curate import KEPT, Selection, count_decisions
 from pipeline.engine import Done, Engine, Expired, Part, Refused, run_through_losses
 from pipeline.layout import Clips, Held, Shard, lay_out
+from pipeline.parent import read_parent
 from shards.ahead import in_order
-from shards.catalog import CLIPS, catalog_names, create_catalog
+from shards.catalog import create_catalog
 from shards.codec import EncodedClip
 from shards.errors import UserError
 from shards.index import (
-    CONTENT,
-    CONTENT_TYPE,
     ClipTarWriter,
     contents,
     index_name,
@@ -37,9 +36,8 @@ from shards.index import (
 )
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
 from shards.receipt import read_receipts, withdrawn_versions
-from shards.records import CLIP_SCHEMA, Placed
+from shards.records import Placed
 from shards.store import Staged, Store, write_parquet
-from shards.tables import parse_table
 
 _MIN_DEADLINE_S = 300.0
 _SLOWEST_BYTES_PER_S = 1_000_000
@@ -158,6 +156,7 @@ def publish(
     recipe: dict[str, object],
     engine: Engine,
     on_shard: Callable[[int, int], None],
+    sure: Callable[[], None],
 ) -> Version:
     """Write the shards of a selection and the version that names them.
 
@@ -165,6 +164,7 @@ def publish(
         videos: the catalog of videos, kept with the version.
         on_shard: is called after each shard that had to be written, with the number of those that are
             there and of all.
+        sure: is called before the version is written; what it raises leaves it unwritten.
 
     Returns:
         The new version, or the newest one if it holds the very same.
@@ -178,7 +178,10 @@ def publish(
     if not len(clips):
         raise UserError(f"dataset {store.url}: {_nothing_kept(selection.clips)}")
     newest = read_version(store) if list_versions(store) else None
-    parent = list(_parent(store, newest)) if newest else []
+    parent = [
+        (entry, Held(*shard_place(entry.name), keys, content), there)
+        for entry, keys, content, there in (read_parent(store, newest) if newest else ())
+    ]
     shards = lay_out(
         _to_lay_out(clips, sources),
         [held for _, held, _ in parent],
@@ -214,6 +217,7 @@ def publish(
         return newest
     # Before the version, which is complete from the instant that it can be read.
     create_catalog(store, version, videos, placed_clips(store, selection.clips, version.shards))
+    sure()
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):
@@ -241,49 +245,6 @@ def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "splits": curate.get("splits"),
         "max_bytes": recipe.get("shards", {}).get("max_bytes"),
     }
-
-
-def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, bool]]:
-    """The shards of a version, their clips, and whether tar and index are there.
-
-    Where an index is gone or damaged, the catalog of the version knows which clips the shard had.
-    """
-    catalog = None
-    read = in_order(store, lambda entry: _held(store, entry), version.shards)
-    for entry, (held, there) in zip(version.shards, read, strict=True):
-        if held is None:
-            if catalog is None:
-                catalog = _cataloged(store, version)
-            mine = catalog.filter(pc.equal(catalog["shard"], entry.name)).sort_by("offset")
-            held = Held(
-                *shard_place(entry.name), mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
-            )
-        yield entry, held, there
-
-
-def _held(store: Store, entry: ShardEntry) -> tuple[Held | None, bool]:
-    """A shard as its index has it, None if that is gone or damaged; and whether tar and index are there."""
-    try:
-        data = store.read(index_name(entry.name))
-    except FileNotFoundError:
-        return None, False
-    if hashlib.sha256(data).hexdigest() != entry.index_sha256:
-        return None, False
-    rows = parse_table(data, ["key", *CONTENT])
-    held = Held(*shard_place(entry.name), rows["key"].combine_chunks(), contents(rows))
-    try:
-        return held, store.size_bytes(entry.name) == entry.bytes
-    except FileNotFoundError:
-        return held, False
-
-
-def _cataloged(store: Store, version: Version) -> pa.Table:
-    """Key, shard and offset of each clip of a version, as far as its catalog is there."""
-    columns = ["key", "shard", "offset"]
-    # They agree on what is published.
-    for name in catalog_names(store, CLIPS, version)[:1]:
-        return store.read_table(name, columns)
-    return CLIP_SCHEMA.empty_table().select(columns)
 
 
 def _to_lay_out(clips: pa.Table, sources: pa.Table) -> Clips:

@@ -31,6 +31,7 @@ from shards.commits import commit_journal
 from shards.errors import UserError
 from shards.index import index_name
 from shards.manifest import Version
+from shards.runs import writing
 from shards.store import Store
 from shards.verify import Verified, exchanged, expectations
 
@@ -151,6 +152,20 @@ def verify_dataset(
     Raises:
         UserError: nothing is published, or there is no such version.
     """
+    with writing(store, "verify"):
+        return _verified(store, engine, progress, number, sample, staged=staged, fresh=fresh)
+
+
+def _verified(
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    number: int | None,
+    sample: int | None,
+    *,
+    staged: bool,
+    fresh: bool,
+) -> Report:
     version, name, faults = check_version(store, number)
     notes = Notes(store, name, progress)
     if fresh:
