@@ -157,6 +157,8 @@ def publish(
     engine: Engine,
     on_shard: Callable[[int, int], None],
     sure: Callable[[], None],
+    *,
+    anew: bool = False,
 ) -> Version:
     """Write the shards of a selection and the version that names them.
 
@@ -165,6 +167,7 @@ def publish(
         on_shard: is called after each shard that had to be written, with the number of those that are
             there and of all.
         sure: is called before the version is written; what it raises leaves it unwritten.
+        anew: keep nothing of the newest version's layout, so that small shards are gathered into full ones.
 
     Returns:
         The new version, or the newest one if it holds the very same.
@@ -187,7 +190,7 @@ def publish(
         [held for _, held, _ in parent],
         seed=_layout_settings(recipe)["seed"],
         max_bytes=_layout_settings(recipe)["max_bytes"],
-        anew=newest is not None and _layout_settings(newest.recipe) != _layout_settings(recipe),
+        anew=anew or (newest is not None and _layout_settings(newest.recipe) != _layout_settings(recipe)),
     )
     whole = {(held.split, held.number): entry for entry, held, there in parent if there}
     entries = {

@@ -126,6 +126,21 @@ def test_other_layout_settings_lay_out_anew(config: BuildConfig, settings: dict[
     assert published(alone).shards == second.shards
 
 
+def test_small_shards_are_gathered_when_all_is_laid_out_anew(config: BuildConfig) -> None:
+    store = Store(config.dataset)
+    for more in range(3):
+        write_packs(config, range(PACKS + more, PACKS + more + 1))
+        grown = published(config)
+    anew = publish(config, curate(config), Inline(), Silent(), anew=True)
+    assert (anew.number, anew.parent) == (grown.number + 1, grown.number)
+    assert len(anew.shards) < len(grown.shards)
+    assert all_keys(store, anew) == all_keys(store, grown)
+    assert verify(store, anew).faults == ()
+    # The next build keeps that, and once more changes nothing.
+    assert published(config) == anew
+    assert publish(config, curate(config), Inline(), Silent(), anew=True) == anew
+
+
 def test_the_same_again_is_no_new_version_and_a_rule_that_drops_nothing_shares_all(
     config: BuildConfig,
 ) -> None:
