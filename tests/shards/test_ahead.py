@@ -6,10 +6,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from shards.ahead import AT_ONCE, MOST_BYTES, in_order
 from shards.store import Store
+from shards.tables import read_tables
 
 BUCKET = Store("s3://bucket/set")  # of which nothing is asked
 
@@ -53,3 +55,17 @@ def test_what_is_raised_is_raised_in_its_turn(place: str, tmp_path: Path) -> Non
 def test_a_folder_is_read_by_nobody_else(tmp_path: Path) -> None:
     threads = in_order(Store(tmp_path), lambda _: threading.get_ident(), range(3))
     assert set(threads) == {threading.get_ident()}
+
+
+def test_many_tables_are_read_several_at_a_time() -> None:
+    together = threading.Barrier(2, timeout=60)
+
+    class Waiting(Store):
+        def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+            together.wait()
+            return pa.table({"key": [name]})
+
+    names = [f"packs/{number}.parquet" for number in range(6)]
+    rows = read_tables(Waiting(BUCKET.url), names, pa.schema([("key", pa.string())]))
+    assert rows["key"].to_pylist() == names
+    assert rows["object"].to_pylist() == list(range(6))
