@@ -36,6 +36,7 @@ from shards.store import Store
 YOUNG_S = 86400.0
 """Younger than this, what nothing names yet is spared."""
 
+_KNOWN_S = 60.0  # that this run was not taken for dead
 _SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
 _EXPORT = re.compile(r"exports/[a-z]+/\d{6,}")
 _PACK = re.compile(r"(?P<stem>[A-Za-z0-9_-]+-[0-9a-f]{12}-[0-9a-f]{8})\..+")
@@ -99,8 +100,9 @@ def collect_garbage(store: Store, *, keep: int | None = None, young_s: float = Y
             if number and garbage.why != found[number - 1].why:
                 # That a version is gone outlives a power cut before its shards go.
                 store.settle(found[number - 1].name.rpartition("/")[0])
+            # After a long sleep of this machine others may have written what was garbage before.
+            run.check(known_s=_KNOWN_S)
             store.remove(garbage.name)
-            run.beat()
     return Collected(found, report)
 
 

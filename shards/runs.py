@@ -85,31 +85,37 @@ class Announcement:
         now = time.time()
         pid = os.getpid()
         self._told = Told(work, _machine(), node(), pid, _started(pid), now, now)
+        self._checked = now
         self._put()
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="at-work", daemon=True)
         self._thread.start()
 
-    def beat(self) -> None:
-        """Say that the run lives on; often called, it does so every five minutes."""
+    def beat(self, *, after_s: float | None = None) -> None:
+        """Say that the run lives on; often called, it does so every five minutes, or every `after_s`."""
         with self._lock:
             now = time.time()
-            if (
-                now - self._told.at < self._beat_s
-                or self._ended.is_set()
-                or not self._store.exists(self.name)
-            ):
+            if now - self._told.at < (self._beat_s if after_s is None else after_s):
                 return
-            self._told = Told(**asdict(self._told) | {"at": now})
-            self._put()
+            # Who was taken for dead does not come back.
+            if not self._ended.is_set() and self._store.exists(self.name):
+                self._told = Told(**asdict(self._told) | {"at": now})
+                self._put()
 
-    def check(self) -> None:
+    def check(self, *, known_s: float = 0.0) -> None:
         """Be sure that nobody took this run for dead, and what it has written for garbage.
+
+        Args:
+            known_s: for so long what was found before is taken to hold.
 
         Raises:
             UserError: somebody did.
         """
+        now = time.time()
+        if now - self._checked < known_s:
+            return
+        self._checked = now
         if not self._store.exists(self.name):
             raise UserError(
                 f"dataset {self._store.url}: this run was not heard of for an hour and taken for dead, so "

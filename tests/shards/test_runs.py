@@ -112,10 +112,11 @@ def test_a_run_says_that_it_lives_whatever_it_is_busy_with(store: Store) -> None
 
 
 def test_a_run_that_was_taken_for_dead_does_not_come_back(store: Store) -> None:
-    with announce(store, "build", beat_s=0.0) as run:
+    with announce(store, "build") as run:
         run.check()
         store.remove(run.name)
-        run.beat()
+        run.check(known_s=3600)
+        run.beat(after_s=0)
         assert store.list("runs") == []
         with pytest.raises(UserError, match=r"taken for dead.*run the same command again"):
             run.check()
