@@ -159,13 +159,16 @@ def publish(
     overrides: Overrides = None,
     jobs: Jobs = 1,
     ray_address: RayAddress = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Write all shards anew: small ones are gathered into full ones.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the kept clips as shards, and a version that names them."""
     from pipeline import build as stages
 
     with _at_work(config, overrides, jobs, ray_address) as (settings, engine, progress):
-        version = stages.publish(settings, stages.curate(settings), engine, progress)
+        version = stages.publish(settings, stages.curate(settings), engine, progress, anew=anew)
     if as_json:
         screen.print_json(
             {"version": version.number, "splits": version.splits, "shards": len(version.shards)}

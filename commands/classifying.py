@@ -72,6 +72,7 @@ def train(
     """Learn from labels which clips are good; the classifier is kept with a card that says how well."""
     from filters.classifier.artifact import save_classifier
     from filters.classifier.train import train as train_classifier
+    from shards.runs import writing
     from shards.store import Store
 
     if target_precision is not None and keep_share is not None:
@@ -95,11 +96,12 @@ def train(
         device=device,
     )
     store = Store(dataset)
-    clips, books = _clips(store)
-    with screen.progress() as progress:
-        trained = train_classifier(clips, _labels(labels, books, progress), settings, progress)
     place = Store(out or f"{store.everywhere}/classifiers")
-    classifier_id, card = save_classifier(place, trained.card, trained.weights), trained.card
+    with writing(store, "classifier"):
+        clips, books = _clips(store)
+        with screen.progress() as progress:
+            trained = train_classifier(clips, _labels(labels, books, progress), settings, progress)
+        classifier_id, card = save_classifier(place, trained.card, trained.weights), trained.card
     if as_json:
         screen.print_json(
             {"id": classifier_id, "folder": f"{place.everywhere}/{classifier_id}"}
@@ -243,15 +245,20 @@ def apply(
     from pipeline.config import QUALITY
     from pipeline.engine.choose import open_engine
     from pipeline.measure import measure_missing
+    from shards.runs import writing
     from shards.store import Store
 
     _check_place(device, jobs, ray_address)
     store = Store(dataset)
     location = find_classifier(store, classifier)
     card = read_card(location)
-    ingested = books_of(read_config(store), store).ingested()
     scorer = f"{QUALITY}@{location}"
-    with open_engine(jobs, ray_address) as engine, screen.progress() as progress:
+    with (
+        writing(store, "classifier"),
+        open_engine(jobs, ray_address) as engine,
+        screen.progress() as progress,
+    ):
+        ingested = books_of(read_config(store), store).ingested()
         packs = measure_missing(store, ingested, (scorer,), engine, progress, device)
     clips = sum(entry.clips for entry in ingested)
     if as_json:

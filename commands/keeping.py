@@ -34,7 +34,7 @@ def _existing(dataset: str) -> Store:
 
 
 def versions(dataset: Dataset, as_json: Json = False) -> None:
-    """The published versions: what each holds, and what it shares with those before."""
+    """The published versions: what each holds, what it shares with those before, what was set otherwise."""
     from shards.versions import summarize_versions
 
     found = summarize_versions(_existing(dataset))
@@ -42,8 +42,14 @@ def versions(dataset: Dataset, as_json: Json = False) -> None:
         screen.print_json([asdict(one) for one in found])
         return
     if found:
-        heads = ("hash", "parent", "recipe", "shards", "of them new", "bytes", "of them new", "clips")
+        heads = (
+            *("hash", "parent", "recipe", "changed in it", "shards", "of them new", "bytes", "of them new"),
+            "clips",
+        )
         screen.print_columns("versions", heads, {str(one.number): _columns(one) for one in found})
+    for one in found:
+        if one.fault:
+            screen.say(screen.printable(one.fault))
     stored = sum(one.new_bytes for one in found)
     screen.say(f"{len(found)} versions of {dataset}: {stored:,} bytes of shards, each counted once")
 
@@ -85,10 +91,13 @@ def gc(
 
 
 def _columns(one: VersionSummary) -> tuple[str, ...]:
+    if one.hash is None or one.recipe_hash is None:
+        return ("damaged",)
     return (
         one.hash[:_HASH_CHARS],
         "-" if one.parent is None else str(one.parent),
         one.recipe_hash[:_HASH_CHARS],
+        ", ".join(one.changed or ()) or "-",
         f"{one.shards:,}",
         f"{one.new_shards:,}",
         f"{one.bytes:,}",

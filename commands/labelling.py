@@ -60,11 +60,13 @@ def label(
     from labelling.resolve import resolve_plan
     from labelling.server import Desk, labeller_name, listen, make_app, serve
     from labelling.wide import WideFrames
+    from shards.runs import writing
     from shards.store import Store
 
     store = Store(dataset)
     if export:
-        _summarise(store, export_labels(store), None)
+        with writing(store, "label"):
+            _summarise(store, export_labels(store), None)
         return
     try:
         name = None if labeller is None else labeller_name(labeller)
@@ -74,8 +76,9 @@ def label(
         raise UserError("--token: give letters and digits; they stand in an address")
     if token is None and not is_loopback(host):
         token = secrets.token_hex(_TOKEN_BYTES)
-    catalog, plan = resolve_plan(store, read_catalog(store), plan)
     with ExitStack() as serving:
+        serving.enter_context(writing(store, "label"))
+        catalog, plan = resolve_plan(store, read_catalog(store), plan)
         listener = serving.enter_context(listen(host, port))
         database = serving.enter_context(Database(store))
         import_labels(store, database)

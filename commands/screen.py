@@ -99,10 +99,10 @@ def print_columns(title: str, heads: Sequence[str], rows: Mapping[str, Sequence[
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     table.add_column()
     for head in heads:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", overflow="fold")
     for name, values in rows.items():
         table.add_row(*(Text(printable(value)) for value in (name, *values)))
-    Console().print(table)
+    Console(width=_width()).print(table)
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -117,8 +117,12 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         table.add_column(Text(_cell(head)), overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    # A pipe has no width: what reads it wants each row on a line.
-    Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS).print(table)
+    Console(width=_width()).print(table)
+
+
+def _width() -> int | None:
+    """None is the terminal's own. A pipe has none: what reads it wants each row on a line."""
+    return None if sys.stdout.isatty() else _PIPE_COLUMNS
 
 
 def _cell(value: object) -> str:

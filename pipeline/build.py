@@ -205,8 +205,13 @@ def curate(config: BuildConfig, *, explain: bool = False) -> Selection:
     return selection
 
 
-def publish(config: BuildConfig, selection: Selection, engine: Engine, progress: Progress) -> Version:
+def publish(
+    config: BuildConfig, selection: Selection, engine: Engine, progress: Progress, *, anew: bool = False
+) -> Version:
     """Write the selected clips as shards, and a version if they differ from the newest one.
+
+    Args:
+        anew: lay all of them out anew, so that small shards are gathered into full ones.
 
     Raises:
         UserError: no clip is kept, or garbage is being collected.
@@ -224,7 +229,9 @@ def publish(config: BuildConfig, selection: Selection, engine: Engine, progress:
                 "run the same command again"
             )
         videos = books_of(config).catalog()
-        version = publish_selection(store, selection, videos, config.recipe, engine, on_shard)
+        version = publish_selection(
+            store, selection, videos, config.recipe, engine, on_shard, told.check, anew=anew
+        )
     kept, published = _kept(selection), sum(version.splits.values())
     if published != kept:
         raise RuntimeError(f"{kept} clips are kept, and version {version.number} holds {published}")

@@ -24,10 +24,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.base import scorer_folder
 from filters.fingerprint import FINGERPRINT_FPS, FRAMES, Hashes, unpack
 from pipeline.config import CurateSettings
 from pipeline.duplicates import MAX_CLIPS, Int, Matches, find_matches
 from pipeline.ingest import score_name
+from shards.ahead import in_order
 from shards.errors import SettingError
 from shards.keys import parse_key, split_of
 from shards.store import Store
@@ -101,8 +103,9 @@ class FirstOfGroup:
         )
 
     def _fingerprints(self, keys: pa.ChunkedArray) -> Hashes:
-        names = [score_name(SCORER, pack) for pack in self._packs]
-        tables = [self._store.read_table(name) for name in names if self._store.exists(name)]
+        there = set(self._store.list(scorer_folder(SCORER)))
+        names = [name for pack in self._packs if (name := score_name(SCORER, pack)) in there]
+        tables = in_order(self._store, self._store.read_table, names)
         none = pa.table({"key": pa.array([], pa.string()), SCORER: pa.array([], pa.binary())})
         measured = pa.concat_tables([none, *tables])
         rows = pc.index_in(keys, value_set=measured["key"])

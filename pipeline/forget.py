@@ -156,6 +156,7 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
 
     def before(version: Version, made: Sequence[str]) -> None:
         nonlocal receipt
+        run.check()
         known = {touched.name for touched in receipt.objects}
         new = (Touched(name, None) for name in made if name not in known)
         receipt = replace(receipt, successor=version.number, objects=(*receipt.objects, *new))
@@ -179,7 +180,6 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
         if number == len(found) or found[number].rpartition("/")[0] != folder:
             # That a commit is gone outlives a power cut before its pack goes.
             store.settle(folder)
-        run.beat()
         progress.step("forget", number, len(found), folder)
     labels.purge(store, mentions)
     clear_scratch(store.everywhere, receipt.video_ids)

@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.curate import KEPT, Selection, count_decisions
-from pipeline.engine import Done, Engine, Part, Refused, run_through_losses
+from pipeline.engine import Done, Engine, Expired, Part, Refused, run_through_losses
 from pipeline.layout import Clips, Held, Shard, lay_out
-from shards.catalog import CLIPS, catalog_names, create_catalog
+from pipeline.parent import read_parent
+from shards.ahead import in_order
+from shards.catalog import create_catalog
 from shards.codec import EncodedClip
 from shards.errors import UserError
 from shards.index import (
-    CONTENT,
-    CONTENT_TYPE,
     ClipTarWriter,
     contents,
     index_name,
@@ -36,11 +36,12 @@ from shards.index import (
 )
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
 from shards.receipt import read_receipts, withdrawn_versions
-from shards.records import CLIP_SCHEMA, Placed
-from shards.store import Store, write_parquet
+from shards.records import Placed
+from shards.store import Staged, Store, write_parquet
 
 _MIN_DEADLINE_S = 300.0
 _SLOWEST_BYTES_PER_S = 1_000_000
+_SLOWEST_READS_PER_S = 4
 _HASH_CHARS = 8
 
 
@@ -87,9 +88,7 @@ def write_clips(
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)
-        # The index first: a tar that is there has its index beside it.
-        store.create(index_name(name), index.getvalue())
-        staged.publish(name, if_absent=True)
+        _name(store, staged, name, index.getvalue(), digest, size_bytes)
     return ShardEntry(
         name=name,
         split=split,
@@ -113,9 +112,41 @@ def shard_place(name: str) -> tuple[str, int]:
 
 
 def _clips_of(store: Store, unit: ShardUnit) -> Iterator[tuple[Placed, EncodedClip]]:
-    for pack, row in zip(unit.packs, unit.rows, strict=True):
-        (placed,) = read_index_rows(store, pack, [row])
-        yield placed, read_clip(store, pack, placed)
+    """The clips of a shard in order: a read for the index of each pack, and one for each clip."""
+
+    def read(place: tuple[str, Placed]) -> tuple[Placed, EncodedClip]:
+        pack, placed = place
+        return placed, read_clip(store, pack, placed)
+
+    places = zip(unit.packs, read_index_rows(store, unit.packs, unit.rows), strict=True)
+    return in_order(store, read, places, lambda place: place[1].size)
+
+
+def _name(store: Store, staged: Staged, name: str, index: bytes, digest: str, size_bytes: int) -> None:
+    """Give a shard and its index their names; what has one of them already and is damaged is replaced.
+
+    The name is that of these bytes, so that nobody can want others there.
+    """
+    # The index first: a tar that is there has its index beside it.
+    beside = index_name(name)
+    if not store.create(beside, index) and not _holds(
+        store, beside, len(index), hashlib.sha256(index).hexdigest()
+    ):
+        store.put(beside, index)
+    if not staged.publish(name, if_absent=True) and not _holds(store, name, size_bytes, digest):
+        staged.publish(name)
+
+
+def _holds(store: Store, name: str, size_bytes: int, digest: str) -> bool:
+    """Whether an object is there and is these bytes."""
+    try:
+        if store.size_bytes(name) != size_bytes:
+            return False
+        with store.open(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        # Whoever had it there took it away, or the disk does not give it back.
+        return False
 
 
 def publish(
@@ -125,6 +156,9 @@ def publish(
     recipe: dict[str, object],
     engine: Engine,
     on_shard: Callable[[int, int], None],
+    sure: Callable[[], None],
+    *,
+    anew: bool = False,
 ) -> Version:
     """Write the shards of a selection and the version that names them.
 
@@ -132,6 +166,8 @@ def publish(
         videos: the catalog of videos, kept with the version.
         on_shard: is called after each shard that had to be written, with the number of those that are
             there and of all.
+        sure: is called before the version is written; what it raises leaves it unwritten.
+        anew: keep nothing of the newest version's layout, so that small shards are gathered into full ones.
 
     Returns:
         The new version, or the newest one if it holds the very same.
@@ -145,13 +181,16 @@ def publish(
     if not len(clips):
         raise UserError(f"dataset {store.url}: {_nothing_kept(selection.clips)}")
     newest = read_version(store) if list_versions(store) else None
-    parent = list(_parent(store, newest)) if newest else []
+    parent = [
+        (entry, Held(*shard_place(entry.name), keys, content), there)
+        for entry, keys, content, there in (read_parent(store, newest) if newest else ())
+    ]
     shards = lay_out(
         _to_lay_out(clips, sources),
         [held for _, held, _ in parent],
         seed=_layout_settings(recipe)["seed"],
         max_bytes=_layout_settings(recipe)["max_bytes"],
-        anew=newest is not None and _layout_settings(newest.recipe) != _layout_settings(recipe),
+        anew=anew or (newest is not None and _layout_settings(newest.recipe) != _layout_settings(recipe)),
     )
     whole = {(held.split, held.number): entry for entry, held, there in parent if there}
     entries = {
@@ -161,6 +200,12 @@ def publish(
     for unit, outcome in run_through_losses(engine, write_shard, units, lambda unit: Part(_deadline_s(unit))):
         if isinstance(outcome, Refused):
             raise UserError(outcome.message)
+        if isinstance(outcome, Expired):
+            raise UserError(
+                f"dataset {store.url}: {unit.stem}* was not written within {outcome.deadline_s:.0f} s; where "
+                "the store is as fast as it should be, lower shards.max_bytes; the same command goes on from "
+                "here"
+            )
         if not isinstance(outcome, Done):
             raise RuntimeError(f"{unit.stem}*: {outcome}")
         entries[unit.split, unit.number] = outcome.result
@@ -175,6 +220,7 @@ def publish(
         return newest
     # Before the version, which is complete from the instant that it can be read.
     create_catalog(store, version, videos, placed_clips(store, selection.clips, version.shards))
+    sure()
     if not create_version(store, version):
         taken = read_version(store, version.number)
         if not taken.same_content(version):
@@ -202,37 +248,6 @@ def _layout_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "splits": curate.get("splits"),
         "max_bytes": recipe.get("shards", {}).get("max_bytes"),
     }
-
-
-def _parent(store: Store, version: Version) -> Iterator[tuple[ShardEntry, Held, bool]]:
-    """The shards of a version, their clips, and whether tar and index are there.
-
-    Where an index is gone or damaged, the catalog of the version knows which clips the shard had.
-    """
-    catalog = None
-    for entry in version.shards:
-        split, number = shard_place(entry.name)
-        name = index_name(entry.name)
-        known = store.exists(name) and hashlib.sha256(store.read(name)).hexdigest() == entry.index_sha256
-        if known:
-            rows = read_indexes(store, [entry.name], ["key", *CONTENT])
-            keys, content = rows["key"].combine_chunks(), contents(rows)
-        else:
-            if catalog is None:
-                catalog = _cataloged(store, version)
-            mine = catalog.filter(pc.equal(catalog["shard"], entry.name)).sort_by("offset")
-            keys, content = mine["key"].combine_chunks(), pa.nulls(len(mine), CONTENT_TYPE)
-        there = known and store.exists(entry.name) and store.size_bytes(entry.name) == entry.bytes
-        yield entry, Held(split, number, keys, content), there
-
-
-def _cataloged(store: Store, version: Version) -> pa.Table:
-    """Key, shard and offset of each clip of a version, as far as its catalog is there."""
-    columns = ["key", "shard", "offset"]
-    # They agree on what is published.
-    for name in catalog_names(store, CLIPS, version)[:1]:
-        return store.read_table(name, columns)
-    return CLIP_SCHEMA.empty_table().select(columns)
 
 
 def _to_lay_out(clips: pa.Table, sources: pa.Table) -> Clips:
@@ -287,4 +302,5 @@ def _nothing_kept(clips: pa.Table) -> str:
 
 
 def _deadline_s(unit: ShardUnit) -> float:
-    return max(_MIN_DEADLINE_S, unit.size_bytes / _SLOWEST_BYTES_PER_S)
+    reads = len(unit.rows) + len(set(unit.packs))
+    return max(_MIN_DEADLINE_S, unit.size_bytes / _SLOWEST_BYTES_PER_S + reads / _SLOWEST_READS_PER_S)

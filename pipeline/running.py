@@ -10,7 +10,7 @@ from shards.runs import Announcement, announce
 from shards.store import Store
 
 
-class _Beating:
+class Beating:
     """Progress that tells others, too, that the run lives on."""
 
     def __init__(self, progress: Progress, run: Announcement) -> None:
@@ -18,19 +18,25 @@ class _Beating:
         self._run = run
 
     def step(self, stage: str, done: int, total: int, what: str) -> None:
+        """As of `Progress`."""
         self._run.beat()
         self._progress.step(stage, done, total, what)
 
     def note(self, message: str) -> None:
+        """As of `Progress`."""
         self._progress.note(message)
+
+    def check(self) -> None:
+        """Be sure that nobody took this run for dead; raises UserError if somebody did."""
+        self._run.check()
 
 
 @contextmanager
-def at_work(store: Store, progress: Progress) -> Iterator[Progress]:
+def at_work(store: Store, progress: Progress) -> Iterator[Beating]:
     """Be announced as a build; yields what is to be told of its progress.
 
     Raises:
         UserError: garbage is being collected there.
     """
     with announce(store, "build") as run:
-        yield _Beating(progress, run)
+        yield Beating(progress, run)

@@ -43,6 +43,7 @@ from shards.commits import commit_journal
 from shards.errors import UserError
 from shards.index import index_name
 from shards.manifest import Version, list_versions
+from shards.runs import writing
 from shards.store import Store
 from shards.verify import Verified, exchanged, expectations
 
@@ -165,6 +166,20 @@ def verify_dataset(
     Raises:
         UserError: nothing is published, or there is no such version.
     """
+    with writing(store, "verify"):
+        return _verified(store, engine, progress, number, sample, staged=staged, fresh=fresh)
+
+
+def _verified(
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    number: int | None,
+    sample: int | None,
+    *,
+    staged: bool,
+    fresh: bool,
+) -> Report:
     version, name, faults = check_version(store, number)
     for older in reversed(list_versions(store)[:-1] if number is None else []):
         if version is None:

@@ -59,8 +59,13 @@ class Upload(NamedTuple):
 class Bucket(Protocol):
     """A bucket. Whatever a person has to mend is a UserError of one line; keys are whole."""
 
-    conditional: bool
-    """Whether it is known to obey the condition of a put; whoever finds out notes it here."""
+    def obeys(self, key: str, size: int) -> bool:
+        """Whether a put of so many bytes obeys its condition: a second one does not win over the first.
+
+        Args:
+            key: of an object with which the server shows it, once for each way in which it takes objects,
+                unless that is known; it stays.
+        """
 
     def put(self, key: str, file: BinaryIO, size: int, *, if_absent: bool) -> bool:
         """Make an object of the `size` bytes of a seekable file, read a part at a time.

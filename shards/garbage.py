@@ -1,9 +1,10 @@
 """Garbage: objects that nothing in the dataset names, and versions that nobody wants to keep.
 
-What is removed, and in which order: versions first, each then being gone as a whole; then the shards,
-indexes and catalogs that no version names which is left; then packs, wide frames and scores that no
-commit names; then what dead processes were writing. So whenever it is killed, every version that is left
-is complete, and every commit too; the rest is found by the next collection.
+What is removed, and in which order: the views of versions that are not kept; then these versions, each
+then being gone as a whole; then the shards, indexes and catalogs that no version names which is left; then
+packs, wide frames and scores that no commit names; then what dead processes were writing. So whenever it is
+killed, every version that is left is complete, and every commit too; the rest is found by the next
+collection.
 
 An object that no version and no commit ever named may belong to a build somewhere that has not come to
 naming it, so it is spared while it is young; and while a build is known to be at work, nothing is
@@ -19,19 +20,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from shards.ahead import in_order
 from shards.backend import STAGING
 from shards.bucket import Upload
 from shards.catalog import CATALOG_NAME, CLIPS, VIDEOS, catalog_names
 from shards.commits import commit_journal
+from shards.errors import UserError
+from shards.export.base import export_kinds
+from shards.export.write import export_folder
 from shards.index import index_name
 from shards.manifest import Version, list_versions, read_version, version_name
-from shards.runs import SILENT_S, announce
+from shards.object_store import PROBE
+from shards.runs import announce
 from shards.store import Store
 
-YOUNG_S = SILENT_S
+YOUNG_S = 86400.0
 """Younger than this, what nothing names yet is spared."""
 
+_KNOWN_S = 60.0  # that this run was not taken for dead
 _SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
+_EXPORT = re.compile(r"exports/[a-z]+/\d{6,}")
 _PACK = re.compile(r"(?P<stem>[A-Za-z0-9_-]+-[0-9a-f]{12}-[0-9a-f]{8})\..+")
 
 
@@ -40,7 +48,8 @@ class Garbage:
     """An object to be removed.
 
     Attributes:
-        why: `version`: it is not among those to keep; `shard`, `catalog`: no version names it; `pack`,
+        why: `export`: it is a view of a version that is not among those to keep, or is gone; `version`: it
+            is not among them; `shard`, `catalog`: no version names it; `pack`,
             `score`: no commit does; `unfinished`: a process was writing it and is gone.
         upload: the parts of it that a bucket has, where it is no object yet.
     """
@@ -70,12 +79,12 @@ def find_garbage(store: Store, *, keep: int | None = None, young_s: float = YOUN
         keep: so many of the newest versions; all of them by default.
 
     Raises:
-        UserError: a version or a commit is damaged, so that what it names is not known.
+        UserError: a version to keep, or a commit, is damaged, so that what it names is not known.
     """
+    found = list(_named_by_nothing(store, keep, young_s))
+    sizes = in_order(store, lambda named: _size_bytes(store, named[1]), found)
     objects = (
-        Garbage(name, size, why)
-        for why, name in _named_by_nothing(store, keep, young_s)
-        if (size := _size_bytes(store, name)) is not None
+        Garbage(name, size, why) for (why, name), size in zip(found, sizes, strict=True) if size is not None
     )
     uploads = (
         Garbage(upload.name, upload.size, "unfinished", upload.id)
@@ -100,8 +109,9 @@ def collect_garbage(store: Store, *, keep: int | None = None, young_s: float = Y
             if number and garbage.why != found[number - 1].why:
                 # That a version is gone outlives a power cut before its shards go.
                 store.settle(found[number - 1].name.rpartition("/")[0])
+            # After a long sleep of this machine others may have written what was garbage before.
+            run.check(known_s=_KNOWN_S)
             _remove(store, garbage)
-            run.beat()
     return Collected(found, report)
 
 
@@ -131,8 +141,10 @@ def _named_by_nothing(store: Store, keep: int | None, young_s: float) -> Iterato
     """Why an object is garbage, and its name."""
     numbers = list_versions(store)
     gone = numbers[:-keep] if keep else []
-    left = [read_version(store, number) for number in numbers if number not in gone]
-    withdrawn = [read_version(store, number) for number in gone]
+    left = [_kept(store, number, numbers) for number in numbers if number not in gone]
+    # Of one that cannot be read, what it named is as if it had never been named.
+    withdrawn = [version for number in gone if (version := _readable(store, number))]
+    yield from (("export", name) for name in _exports_of_none(store, [version.number for version in left]))
     yield from (("version", version_name(number)) for number in gone)
     for why, names_of, there in (
         ("shard", _shards_of, _matching(store.list("shards"), _SHARD)),
@@ -143,7 +155,38 @@ def _named_by_nothing(store: Store, keep: int | None, young_s: float) -> Iterato
             if name not in named and (name in was_named or _is_old(store, name, young_s)):
                 yield why, name
     yield from _of_no_commit(store, young_s)
-    yield from (("unfinished", n) for n in store.list(STAGING) if _is_old(store, n, young_s))
+    yield from (("unfinished", n) for n in store.list(STAGING) if n != PROBE and _is_old(store, n, young_s))
+
+
+def _kept(store: Store, number: int, numbers: Sequence[int]) -> Version:
+    try:
+        return read_version(store, number)
+    except UserError as error:
+        newer = sum(other > number for other in numbers)
+        way_out = (
+            f"gc --keep {newer} withdraws it, and those before it"
+            if newer
+            else "it is the newest, which gc keeps"
+        )
+        raise UserError(
+            f"{error}; what it names is not known, so that nothing is removed; {way_out}"
+        ) from None
+
+
+def _readable(store: Store, number: int) -> Version | None:
+    try:
+        return read_version(store, number)
+    except UserError:
+        return None
+
+
+def _exports_of_none(store: Store, numbers: Sequence[int]) -> Iterator[str]:
+    """The views of versions that are none of these."""
+    kept = {export_folder(kind, number) for kind in export_kinds() for number in numbers}
+    for kind in sorted(export_kinds()):
+        for folder in store.folders(export_folder(kind, 0).rpartition("/")[0]):
+            if _EXPORT.fullmatch(folder) and folder not in kept:
+                yield from store.list(folder)
 
 
 def _shards_of(versions: Iterable[Version]) -> set[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PROBE = f"{STAGING}/created-if-absent"
-"""The object with which a server shows that it knows conditions; it stays, so that one put is enough."""
+"""The object with which a server shows that it obeys conditions; it stays, so that one put is enough."""
 
 _PLACE = re.compile(
     r"(?P<scheme>s3|gs)://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,221})(/(?P<prefix>.*))?", re.I
@@ -87,14 +87,14 @@ class ObjectPrefix:
 
     def publish(self, file: BufferedRandom, name: str, *, if_absent: bool) -> bool:
         """Send the bytes; nothing is to be seen of them before all have arrived."""
-        if if_absent:
-            self._be_sure_of_conditions()
         size = file.seek(0, io.SEEK_END)
+        if if_absent:
+            self._be_sure_of_conditions(size)
         return self._bucket.put(self._key(name), file, size, if_absent=if_absent)
 
     def create(self, name: str, data: bytes) -> bool:
         """One put, with the condition."""
-        self._be_sure_of_conditions()
+        self._be_sure_of_conditions(len(data))
         return self._bucket.put(self._key(name), io.BytesIO(data), len(data), if_absent=True)
 
     def read(self, name: str) -> bytes:
@@ -188,19 +188,13 @@ class ObjectPrefix:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.where(name))
         return found
 
-    def _be_sure_of_conditions(self) -> None:
-        """Raises UserError where a second put would win over the first in spite of its condition."""
-        bucket = self._bucket
-        if bucket.conditional:
-            return
-        probe = self._key(PROBE)
-        # The first may be what makes it; the second has no way to.
-        if all(bucket.put(probe, io.BytesIO(b"\n"), 1, if_absent=True) for _ in range(2)):
+    def _be_sure_of_conditions(self, size: int) -> None:
+        """Raises UserError where a second put of so much would win in spite of its condition."""
+        if not self._bucket.obeys(self._key(PROBE), size):
             raise UserError(
                 f"dataset {self.everywhere}: its server ignores conditional puts (If-None-Match: *), so that "
                 "two writers cannot be kept apart; use a server that knows them, or a local folder"
             )
-        bucket.conditional = True
 
 
 class ObjectRanges:

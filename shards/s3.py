@@ -11,6 +11,7 @@ looks whose object it is, by a word that it left in the object's metadata.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import random
 import time
@@ -29,7 +30,22 @@ from botocore.config import Config
 
 from shards.bucket import ChangedError, Found, Patience, Upload
 from shards.errors import UserError
-from shards.s3_uploads import NO_UPLOAD, error_code, error_status, find_uploads
+from shards.s3_answers import (
+    ADVICE,
+    BEYOND,
+    BROKEN,
+    CHECKSUMS,
+    CONFLICT,
+    NO_CREDENTIALS,
+    NO_OBJECT,
+    NO_UPLOAD,
+    TAKEN,
+    THROTTLED,
+    UNREACHABLE,
+    error_code,
+    error_status,
+)
+from shards.s3_uploads import find_uploads
 
 PART_BYTES = 16 * 1024 * 1024
 """What is larger is sent in parts of this size, or in 9,000 parts."""
@@ -38,6 +54,7 @@ _PARTS = 9000
 _PARTS_AT_ONCE = 2
 _WRITER = "genieset-writer"
 _LONGEST_PAUSE_S = 20.0
+_WHOLE, _IN_PARTS = "whole", "in parts"
 
 
 def open_bucket(name: str, patience: Patience) -> S3Bucket:
@@ -78,30 +95,44 @@ class S3Bucket:
                 "https://host:port, AWS_REGION like us-east-1"
             ) from None
         host = urlsplit(self._client.meta.endpoint_url).hostname or ""
-        self.conditional = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        self._obeyed = {_WHOLE, _IN_PARTS} if aws else set()
         self._is_there = False
+
+    def obeys(self, key: str, size: int) -> bool:
+        """AWS does; another server shows it by two puts, for it may obey those of whole objects alone."""
+        way = _way(size)
+        # The first may be what makes it; the second has no way to.
+        if way not in self._obeyed and not all(
+            self._put(key, io.BytesIO(b"\n"), 1, way, if_absent=True) for _ in range(2)
+        ):
+            self._obeyed.add(way)
+        return way in self._obeyed
 
     def put(self, key: str, file: BinaryIO, size: int, *, if_absent: bool) -> bool:
         """By one request, or by one for each part and one at the end that makes them an object."""
+        return self._put(key, file, size, _way(size), if_absent=if_absent)
+
+    def _put(self, key: str, file: BinaryIO, size: int, way: str, *, if_absent: bool) -> bool:
         for attempt in range(1, self._attempts + 1):
             writer = uuid.uuid4().hex
             try:
-                if size <= PART_BYTES:
+                if way == _WHOLE:
                     self._put_whole(key, file, size, writer, if_absent)
                 else:
                     self._put_parts(key, file, size, writer, if_absent)
             except boto.ClientError as error:
-                if error_code(error) in _CONFLICT and attempt < self._attempts:
+                if error_code(error) in CONFLICT and attempt < self._attempts:
                     # Another writer's put of this name was under way; nobody has won by that.
                     _pause(attempt)
                     continue
-                if error_code(error) not in _TAKEN and not (
+                if error_code(error) not in TAKEN and not (
                     error_code(error) == NO_UPLOAD and _repeated(error)
                 ):
                     raise self._told(error) from None
                 if _repeated(error) and self._writer(key) == writer:
                     return True
-                if error_code(error) in _TAKEN:
+                if error_code(error) in TAKEN:
                     return False
                 raise self._told(error) from None
             return True
@@ -120,16 +151,16 @@ class S3Bucket:
                 with closing(answer["Body"]) as body:
                     data: bytes = body.read()
                     return data
-            except _BROKEN as error:
+            except BROKEN as error:
                 if attempt == self._attempts:
                     raise self._told(error) from None
                 _pause(attempt)
             except boto.ClientError as error:
-                if error_code(error) in _NO_OBJECT:
+                if error_code(error) in NO_OBJECT:
                     raise self._missing(key) from None
-                if error_code(error) in _BEYOND:
+                if error_code(error) in BEYOND:
                     return b""
-                if error_code(error) in _TAKEN:
+                if error_code(error) in TAKEN:
                     raise ChangedError(
                         f"s3://{self._name}/{key}: was written over while it was read"
                     ) from None
@@ -209,7 +240,7 @@ class S3Bucket:
 
         def send(number: int, data: bytes) -> dict[str, Any]:
             answer = self._sent("upload_part", Key=key, UploadId=upload, PartNumber=number, Body=data)
-            sums = {name: answer[name] for name in answer if name in _CHECKSUMS}
+            sums = {name: answer[name] for name in answer if name in CHECKSUMS}
             return {"PartNumber": number, "ETag": answer["ETag"], **sums}
 
         file.seek(0)
@@ -238,14 +269,14 @@ class S3Bucket:
         try:
             return self._sent("head_object", Key=key)
         except boto.ClientError as error:
-            if error_code(error) not in _NO_OBJECT:
+            if error_code(error) not in NO_OBJECT:
                 raise self._told(error) from None
         if not self._is_there:
             # The answer to a HEAD has no body that could say that even the bucket is not there.
             try:
                 self._sent("head_bucket")
             except boto.ClientError as error:
-                if error_code(error) in _NO_OBJECT or error_code(error) == "NoSuchBucket":
+                if error_code(error) in NO_OBJECT or error_code(error) == "NoSuchBucket":
                     raise self._no_bucket() from None
                 # Some may read objects and not ask about buckets.
             self._is_there = True
@@ -287,20 +318,20 @@ class S3Bucket:
             if code == "NoSuchBucket":
                 return self._no_bucket()
             status = error_status(error)
-            if advice := _ADVICE.get(code) or _ADVICE.get(str(status)):
+            if advice := ADVICE.get(code) or ADVICE.get(str(status)):
                 return UserError(f"{bucket}: {self._server} {advice} ({error.operation_name}: {code})")
-            if status >= 500 or code in _THROTTLED:
+            if status >= 500 or code in THROTTLED:
                 return UserError(
                     f"{bucket}: {self._server} answered {code} to {error.operation_name} {self._attempts} "
                     "times; when it is well, the same command goes on from here"
                 )
             return UserError(f"{bucket}: {self._server} refuses {error.operation_name} ({code})")
-        if isinstance(error, _NO_CREDENTIALS):
+        if isinstance(error, NO_CREDENTIALS):
             return UserError(
                 f"{bucket}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "or AWS_PROFILE"
             )
-        if isinstance(error, _UNREACHABLE):
+        if isinstance(error, UNREACHABLE):
             return UserError(
                 f"{bucket}: {self._server} does not answer ({type(error).__name__}); AWS_ENDPOINT_URL says "
                 "which server is asked; when it answers, the same command goes on from here"
@@ -308,6 +339,10 @@ class S3Bucket:
         if isinstance(error, boto.ParamValidationError):
             return UserError(f"{bucket}: is no name of a bucket, or an object's is longer than S3 takes")
         return UserError(f"{bucket}: cannot be used ({type(error).__name__})")
+
+
+def _way(size: int) -> str:
+    return _WHOLE if size <= PART_BYTES else _IN_PARTS
 
 
 def _condition(if_absent: bool) -> dict[str, str]:
@@ -321,37 +356,3 @@ def _repeated(error: boto.ClientError) -> bool:
 
 def _pause(attempt: int) -> None:
     time.sleep(random.random() * min(2.0**attempt, _LONGEST_PAUSE_S))  # noqa: S311 - no secret
-
-
-_BROKEN = (boto.ReadTimeoutError, boto.ResponseStreamingError, boto.IncompleteReadError, ConnectionError)
-_UNREACHABLE = (boto.HTTPClientError, boto.EndpointConnectionError, *_BROKEN)
-_NO_CREDENTIALS = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.TokenRetrievalError,
-    boto.SSOError,
-)
-_NO_OBJECT = frozenset({"NoSuchKey", "404"})
-_TAKEN = frozenset({"PreconditionFailed", "412"})
-_CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
-_BEYOND = frozenset({"InvalidRange", "416"})
-_THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429"})
-_CHECKSUMS = frozenset(
-    {"ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256"}
-)
-_ADVICE = {
-    "InvalidAccessKeyId": "does not know the access key; check AWS_ACCESS_KEY_ID",
-    "InvalidClientTokenId": "does not know the access key; check AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "does not take the secret key; check AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "says that the credentials have expired; renew them",
-    "InvalidToken": "does not take the session's token; check AWS_SESSION_TOKEN",
-    "RequestTimeTooSkewed": "has another time than this machine; set its clock",
-    "AuthorizationHeaderMalformed": "expects another region; set AWS_REGION to the bucket's",
-    "PermanentRedirect": "says that the bucket lies elsewhere; set AWS_REGION to the bucket's",
-    "301": "says that the bucket lies elsewhere; set AWS_REGION to the bucket's",
-    "NotImplemented": "does not know conditional puts, without which two writers cannot be kept "
-    "apart; use another",
-    "403": "denies access; check the credentials, and that they may list the bucket and read, write and "
-    "delete its objects",
-}

@@ -11,8 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from shards.bucket import Upload
-
-NO_UPLOAD = "NoSuchUpload"
+from shards.s3_answers import NO_UPLOAD, error_code, error_status
 
 _NOT_SAID = frozenset({403, 405, 501})
 
@@ -52,13 +51,3 @@ def _pages(
         if not page.get("IsTruncated"):
             return
         more = {marker: page[f"Next{marker}"] for marker in markers}
-
-
-def error_code(error: ClientError) -> str:
-    """What S3 calls an error."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def error_status(error: ClientError) -> int:
-    """The status of HTTP with which an error came."""
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -2,7 +2,8 @@
 
 It prints its port, and ends when its standard input does. Added are two promises of S3: a condition
 holds at the instant of the put, also between two requests that come at once; and of a body that breaks
-off nothing is kept. With `ignore` as its argument it overlooks conditions, as old servers do.
+off nothing is kept. With `ignore` as its argument it overlooks conditions, as old servers do; with
+`ignore-in-parts` those of objects that come in parts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -37,7 +38,7 @@ class Dispatcher(DomainDispatcherApplication):
         return super().get_backend_for_host(host)
 
 
-def faithful(app: Answer, ignore: bool) -> Answer:
+def faithful(app: Answer, ignored: Sequence[str]) -> Answer:
     one_at_a_time = threading.Lock()
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -47,7 +48,8 @@ def faithful(app: Answer, ignore: bool) -> Answer:
             start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
             return [b""]
         environ["wsgi.input"] = io.BytesIO(body)
-        if ignore:
+        in_parts = "uploadId" in environ["QUERY_STRING"]
+        if "ignore" in ignored or ("ignore-in-parts" in ignored and in_parts):
             environ.pop("HTTP_IF_NONE_MATCH", None)
         with one_at_a_time:
             return list(app(environ, start_response))
@@ -56,7 +58,7 @@ def faithful(app: Answer, ignore: bool) -> Answer:
 
 
 def main() -> None:
-    app = faithful(Dispatcher(create_backend_app), "ignore" in sys.argv)
+    app = faithful(Dispatcher(create_backend_app), sys.argv[1:])
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -11,6 +11,7 @@ from shards.errors import UserError
 from shards.export.base import export_kinds
 from shards.export.view import read_view
 from shards.manifest import Version
+from shards.runs import writing
 from shards.store import Store
 
 _INSIDE = "../../../"
@@ -48,13 +49,14 @@ def export_version(
         raise UserError(
             f"--out {out}: give a folder; without --out it is written into the dataset's exports/"
         )
-    place = _INSIDE if out is None else _way(out, store)
-    files = kinds[kind]().files(read_view(store, version, place, name))
     if out is None:
         folder = export_folder(kind, version.number)
-        for file, data in files.items():
-            store.put(f"{folder}/{file}", data)
+        with writing(store, "export"):
+            files = kinds[kind]().files(read_view(store, version, _INSIDE, name))
+            for file, data in files.items():
+                store.put(f"{folder}/{file}", data)
         return Exported(f"{store.url}/{folder}", tuple(files))
+    files = kinds[kind]().files(read_view(store, version, _way(out, store), name))
     target = Store(out)
     taken = [file for file, data in files.items() if target.exists(file) and target.read(file) != data]
     if taken:

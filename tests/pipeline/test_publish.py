@@ -126,6 +126,21 @@ def test_other_layout_settings_lay_out_anew(config: BuildConfig, settings: dict[
     assert published(alone).shards == second.shards
 
 
+def test_small_shards_are_gathered_when_all_is_laid_out_anew(config: BuildConfig) -> None:
+    store = Store(config.dataset)
+    for more in range(3):
+        write_packs(config, range(PACKS + more, PACKS + more + 1))
+        grown = published(config)
+    anew = publish(config, curate(config), Inline(), Silent(), anew=True)
+    assert (anew.number, anew.parent) == (grown.number + 1, grown.number)
+    assert len(anew.shards) < len(grown.shards)
+    assert all_keys(store, anew) == all_keys(store, grown)
+    assert verify(store, anew).faults == ()
+    # The next build keeps that, and once more changes nothing.
+    assert published(config) == anew
+    assert publish(config, curate(config), Inline(), Silent(), anew=True) == anew
+
+
 def test_the_same_again_is_no_new_version_and_a_rule_that_drops_nothing_shares_all(
     config: BuildConfig,
 ) -> None:
@@ -147,6 +162,24 @@ def test_an_object_that_is_gone_is_made_again_and_nothing_else_changes(
     store.remove(name)
     assert published(config) == first
     assert store.read(name) == data
+
+
+@pytest.mark.parametrize("rotten", ["tar", "parquet"])
+def test_an_object_that_is_damaged_is_made_again_once_it_is_looked_at(
+    config: BuildConfig, rotten: str
+) -> None:
+    store = Store(config.dataset)
+    first = published(config)
+    tar = first.shards[2].name
+    name = tar if rotten == "tar" else index_name(tar)
+    data = store.read(name)
+    store.put(name, data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    if rotten == "tar":
+        # Of the same size it looks whole, as long as its index is there.
+        store.remove(index_name(tar))
+    assert published(config) == first
+    assert store.read(name) == data
+    assert verify(store, first).faults == ()
 
 
 def test_the_catalog_says_where_each_kept_clip_lies(config: BuildConfig) -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +13,14 @@ from bench.synthetic import config_of, write_packs
 from pipeline.build import curate, publish
 from pipeline.config import BuildConfig
 from shards.errors import UserError
+from shards.export.write import export_version, exports_of
 from shards.garbage import YOUNG_S, collect_garbage, find_garbage
-from shards.manifest import list_versions, read_version
-from shards.runs import SILENT_S, announce, living
+from shards.manifest import list_versions, read_version, version_name
+from shards.object_store import PROBE
+from shards.runs import announce, living
 from shards.store import Store
 from shards.verify import verify
-from shards.versions import summarize_versions
+from shards.versions import changed_settings, summarize_versions
 from tests.faults.killable import Inline, Silent
 
 ROOT = Path(__file__).parents[2]
@@ -120,40 +122,99 @@ def test_while_a_build_is_at_work_nothing_is_collected_and_the_other_way_round(c
             assert len(living(store)) == 2
     with announce(store, "gc"), pytest.raises(UserError, match="genieset gc is at work there"):
         published(stricter(config))
-    assert living(store) == []
+    assert living(store) == {}
     assert len(collect_garbage(store, young_s=0).objects) == 1
 
 
-def test_a_build_that_was_killed_is_at_work_no_more(config: BuildConfig) -> None:
+def damage(store: Store, number: int) -> None:
+    store.put(version_name(number), store.read(version_name(number))[:-9])
+
+
+def test_views_go_before_their_version(config: BuildConfig) -> None:
     store = Store(config.dataset)
-    program = (
-        "import sys; from shards.runs import announce; from shards.store import Store\n"
-        "with announce(Store(sys.argv[1]), 'build'): print('begun', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, config.dataset],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
-        with pytest.raises(UserError, match=rf"a build is at work there \(process {process.pid}\)"):
-            collect_garbage(store, young_s=0)
-        process.send_signal(signal.SIGKILL)
-    assert len(store.list("runs")) == 1
-    assert collect_garbage(store, young_s=0).objects == ()
-    assert store.list("runs") == []
+    for number in (1, 3):
+        export_version(store, read_version(store, number), "wids")
+    gone, kept = exports_of(store, 1), exports_of(store, 3)
+    store.put("exports/wids/mine/notes.txt", b"of a person")
+    assert find_garbage(store, young_s=0) == ()
+    order = [garbage.name for garbage in collect_garbage(store, keep=1).objects]
+    assert order[: len(gone) + 1] == [*gone, "versions/000001.json"]
+    assert exports_of(store, 1) == []
+    assert exports_of(store, 3) == kept
+    assert store.exists("exports/wids/mine/notes.txt")
+    # And what an older release left of a version that is gone.
+    store.put(gone[0], b"{}")
+    assert [(garbage.why, garbage.name) for garbage in find_garbage(store)] == [("export", gone[0])]
 
 
-def test_of_another_machine_a_run_is_dead_when_it_is_silent(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with announce(store, "build") as run:
-        told = json.loads(store.read(run.name)) | {"machine": "another"}
-        store.put(run.name, json.dumps(told).encode())
-        assert len(living(store)) == 1
-        store.put(run.name, json.dumps(told | {"at": told["at"] - SILENT_S - 1}).encode())
-        assert living(store) == []
+def test_a_damaged_version_is_listed_and_can_be_withdrawn(config: BuildConfig) -> None:
+    store = Store(config.dataset)
+    damage(store, 2)
+    first, second, third = summarize_versions(store)
+    assert (first.fault, third.fault) == (None, None)
+    assert second.fault is not None
+    assert "versions/000002.json is damaged" in second.fault
+    assert third.new_shards == third.shards
+    with pytest.raises(
+        UserError, match=r"000002.json is damaged.*gc --keep 1 withdraws it, and those before"
+    ):
+        find_garbage(store)
+    with pytest.raises(UserError, match="gc --keep 1 withdraws it"):
+        find_garbage(store, keep=2)
+    collect_garbage(store, keep=1)
+    assert list_versions(store) == [3]
+    assert verify(store, read_version(store)).faults == ()
+    # What it alone named goes with age, as what was never named.
+    assert {garbage.why for garbage in find_garbage(store, young_s=0)} == {"shard", "catalog"}
+
+
+def test_of_a_damaged_newest_version_it_is_said_that_nothing_is_removed(config: BuildConfig) -> None:
+    store = Store(config.dataset)
+    damage(store, 3)
+    with pytest.raises(UserError, match=r"nothing is removed; it is the newest, which gc keeps"):
+        collect_garbage(store, keep=1)
+
+
+def test_what_shows_that_a_bucket_knows_conditions_is_no_garbage(config: BuildConfig) -> None:
+    store = Store(config.dataset)
+    store.put(PROBE, b"\n")
+    store.put(".tmp/1-0-0badcafe", b"half of something")
+    assert [garbage.name for garbage in find_garbage(store, young_s=0)] == [".tmp/1-0-0badcafe"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ({"curate": {"rules": [["a", "x"]]}}, {"curate": {"rules": [["a", "x"]]}}, []),
+        ({"rules": [["a", "x"], ["b", "y"]]}, {"rules": [["b", "y"], ["a", "x"]]}, ["rules"]),
+        ({"rules": []}, {"rules": [["a", "x"]]}, ["rules.a"]),
+        (
+            {"curate": {"rules": [["a", "x"], ["b", "y"]], "seed": 0}},
+            {"curate": {"rules": [["a", "z"], ["c", "y"]], "seed": 0}},
+            ["curate.rules.a", "curate.rules.b", "curate.rules.c"],
+        ),
+        ({"titles": None}, {"titles": {"keywords": ["a"]}, "wide": False}, ["titles", "wide"]),
+    ],
+)
+def test_what_was_set_otherwise(before: dict[str, Any], after: dict[str, Any], changed: list[str]) -> None:
+    assert list(changed_settings(before, after)) == changed
+
+
+def test_versions_tell_their_recipe_and_nothing_is_cut(config: BuildConfig) -> None:
+    told = json.loads(genieset("versions", config.dataset, "--json").stdout)
+    assert [one["changed"] for one in told] == [None, [], ["curate.rules.static"]]
+    assert [one["recipe"] for one in told] == [
+        read_version(Store(config.dataset), number).recipe for number in (1, 2, 3)
+    ]
+    damage(Store(config.dataset), 2)
+    table = genieset("versions", config.dataset).stdout
+    for one in told:
+        assert (one["hash"][:8] in table) == (one["number"] != 2)
+        assert (f"{one['bytes']:,}" in table) == (one["number"] != 2)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in table
+    assert "versions/000002.json is damaged" in table
+    # Its parent cannot be read.
+    assert "curate.rules.static" not in table
 
 
 def genieset(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -164,7 +225,9 @@ def genieset(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_commands_tell_before_they_remove(config: BuildConfig) -> None:
     listed = json.loads(genieset("versions", config.dataset, "--json").stdout)
     assert [one["number"] for one in listed] == [1, 2, 3]
-    assert genieset("versions", config.dataset).stdout.splitlines()[-1] == (
+    table = genieset("versions", config.dataset).stdout
+    assert "curate.rules.static" in table
+    assert table.splitlines()[-1] == (
         f"3 versions of {config.dataset}: {sum(one['new_bytes'] for one in listed):,} bytes of shards, "
         "each counted once"
     )

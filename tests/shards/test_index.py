@@ -37,14 +37,14 @@ def clip(number: int) -> Clip:
     return Clip(clip_key("file-abc", number), "file-abc", number / 10, 16, 16, 10.0, ContentBox(0, 2, 64, 30))
 
 
-def write_pack(store: Store, clips: list[tuple[Clip, EncodedClip]]) -> str:
+def write_pack(store: Store, clips: list[tuple[Clip, EncodedClip]], name: str = "packs/p.tar") -> str:
     with store.stage() as staged:
         with ClipTarWriter(staged.file) as tar:
             for one, encoded in clips:
                 tar.append(one, encoded)
-        staged.publish("packs/p.tar")
-    store.put_table(index_name("packs/p.tar"), tar.index())
-    return "packs/p.tar"
+        staged.publish(name)
+    store.put_table(index_name(name), tar.index())
+    return name
 
 
 def test_the_index_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -118,7 +118,16 @@ def test_rows_and_columns_are_those_of_the_whole_index(tmp_path: Path) -> None:
     store = Store(tmp_path)
     pack = write_pack(store, [(clip(n), ENCODED) for n in range(0, 48, 16)])
     placed = read_index(store, pack)
-    assert list(read_index_rows(store, pack, [2, 0])) == [placed[2], placed[0]]
+    assert list(read_index_rows(store, [pack, pack], [2, 0])) == [placed[2], placed[0]]
+    other = write_pack(store, [(clip(n), ENCODED) for n in range(48, 80, 16)], "packs/q.tar")
+    beside = read_index(store, other)
+    assert list(read_index_rows(store, [pack, other, pack, other], [1, 1, 0, 0])) == [
+        placed[1],
+        beside[1],
+        placed[0],
+        beside[0],
+    ]
+    assert list(read_index_rows(store, [], [])) == []
     rows = read_indexes(store, [pack, pack], ["key", "offset"])
     assert rows["key"].to_pylist() == [one.clip.key for one in placed] * 2
     assert rows["object"].to_pylist() == [0, 0, 0, 1, 1, 1]

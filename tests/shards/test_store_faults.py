@@ -240,6 +240,24 @@ def test_a_server_that_ignores_conditions_is_refused(monkeypatch: pytest.MonkeyP
         assert store.list("versions") == []
 
 
+def test_one_that_ignores_those_of_objects_in_parts_is_refused_where_it_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serve_s3("ignore-in-parts") as port:
+        for name, value in aws(port).items():
+            monkeypatch.setenv(name, value)
+        client(port).create_bucket(Bucket="bucket")
+        store = Store("s3://bucket/set")
+        assert store.create("versions/1", b"1")
+        assert not store.create("versions/1", b"2")
+        for _ in range(2):
+            with pytest.raises(UserError, match="its server ignores conditional puts"):
+                put_large(store, "shards/a.tar", if_absent=True)
+        assert store.list("shards") == []
+        put_large(store, "shards/a.tar")
+        assert store.read("shards/a.tar") == LARGE
+
+
 @pytest.fixture(scope="module")
 def strict() -> Iterator[tuple[int, dict[str, str]]]:
     """A server that looks at keys, and an environment with those that it knows."""
