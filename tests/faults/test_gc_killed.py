@@ -73,6 +73,7 @@ def test_killed_at_any_operation_every_version_that_is_left_is_complete(
     expected = contents(dataset)
     operations = undisturbed.operations
     assert sum(operation.startswith("remove") for operation in operations) > 15
+    print(f"killed at each of {len(operations)} operations")
     faults = []
     for number in range(1, len(operations) + 1):
         shutil.rmtree(dataset)

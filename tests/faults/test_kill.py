@@ -96,6 +96,7 @@ def test_killed_at_any_operation_and_run_again(
         found = {
             number: faults for part in pool.map(kill_some, range(WORKERS)) for number, faults in part.items()
         }
+    print(f"{name}: killed at each of {len(operations)} operations")
     assert sorted(found) == list(range(1, len(operations) + 1))
     faults = [
         f"killed at {number} ({operations[number - 1]}): {fault}"
