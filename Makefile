@@ -55,7 +55,7 @@ bench: demo  ## the benchmarks of the README, one after the other; takes two hou
 	$(BIN)/genieset bench score
 	$(BIN)/genieset bench engine
 	$(BIN)/genieset bench ledger
-	$(BIN)/genieset bench publish --clips 200000
+	$(BIN)/genieset bench publish --clips 1000000
 	$(BIN)/genieset bench duplicates
 	$(BIN)/genieset bench duplicates --clips 1000000
 	$(BIN)/genieset bench quality
