@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands import screen
 from commands.arguments import Dataset, Decided, Json
 from shards.errors import UserError
+
+if TYPE_CHECKING:
+    from shards.manifest import Version as Published
+    from shards.store import Store
 
 _SHOWN_ROWS = 100
 
@@ -106,20 +110,17 @@ def export(
         raise UserError("--public: goes with --push")
     store = Store(dataset)
     found = read_version(store, version)
+    local = _told_of_local_files(store, found) if push is not None else None
+    if local and public and not local_paths:
+        raise UserError(f"--public: {local}; --local-paths says that the world may see them")
     exported = export_version(store, found, to, out=out, name=name)
     pushed: dict[str, object] = {}
     if push is not None:
         from shards.export.push import push as push_version
-        from shards.query import query as ask
-        from shards.query import read_views
 
-        local = ask(read_views(store, found.number), "SELECT count(*) FROM videos WHERE url NOT LIKE 'http%'")
         with screen.progress() as progress:
-            told = f"the catalog is uploaded too, and names {local.rows[0][0]:,} local files by their paths"
-            if local.rows[0][0] and public and not local_paths:
-                raise UserError(f"--public: {told}; --local-paths says that the world may see them")
-            if local.rows[0][0]:
-                progress.note(told)
+            if local:
+                progress.note(local)
             done = push_version(
                 store,
                 found,
@@ -138,6 +139,16 @@ def export(
         f"version {found.number}: {', '.join(exported.files)} in {exported.folder}"
         + (f"; {pushed['uploaded']} objects pushed to {pushed['repository']}" if pushed else "")
     )
+
+
+def _told_of_local_files(store: Store, version: Published) -> str | None:
+    """What who gets the catalog learns of this machine; None if nothing."""
+    from shards.query import query as ask
+    from shards.query import read_views
+
+    told = ask(read_views(store, version.number), "SELECT count(*) FROM videos WHERE url NOT LIKE 'http%'")
+    ((count,),) = told.rows
+    return f"the catalog is uploaded too, and names {count:,} local files by their paths" if count else None
 
 
 def _plain(value: object) -> object:

@@ -12,6 +12,7 @@ from pipeline.build import build
 from pipeline.config import BuildConfig
 from pipeline.engine.child import OneChild
 from shards.keys import file_video_id, split_of
+from tests.quiet import Quiet
 
 HOSTILE = (
     "<script>alert(1)</script> [mine](javascript:alert(1)) ![x](http://evil.example/x.png) www.evil.example "
@@ -20,12 +21,6 @@ HOSTILE = (
 """HTML, Markdown, YAML, a table's cell and a turned direction of writing."""
 
 CHANNEL = f"channel {HOSTILE}"
-
-
-class Silent:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
 
 
 def publish_hostile(root: Path, make_video: Callable[..., Path], **blocks: object) -> BuildConfig:
@@ -65,5 +60,5 @@ def publish_hostile(root: Path, make_video: Callable[..., Path], **blocks: objec
             **blocks,
         }
     )
-    build(config, OneChild(), Silent())
+    build(config, OneChild(), Quiet())
     return config

@@ -86,6 +86,7 @@ def test_a_mistake_is_one_line(hostile: Path, tmp_path: Path) -> None:
     assert "--push: goes with --to hf" in refusal("export", hostile, "--to", "wids", "--push", "a/b")
     public = refusal("export", hostile, "--to", "hf", "--push", "a/b", "--public")
     assert "local files by their paths; --local-paths says that the world may see them" in public
+    assert not (hostile / "exports").exists()
     assert "give a folder" in refusal("export", hostile, "--to", "wids", "--out", "s3://bucket/x")
     assert "--public: goes with --push" in refusal("export", hostile, "--to", "hf", "--public")
     out = ("--out", tmp_path / "out")

@@ -35,6 +35,7 @@ from pipeline.engine import Done, NotYet, Outcome, Part, Raised, Work, all_parts
 from pipeline.forget import Labels, forget
 from shards.garbage import collect_garbage
 from shards.store import Store
+from tests.quiet import Quiet
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,16 +64,6 @@ class Inline:
             except Exception as error:
                 outcome = Raised(repr(error), traceback.format_exc())
             yield unit, outcome
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def step(self, stage: str, done: int, total: int, what: str) -> None:
-        pass
-
-    def note(self, message: str) -> None:
-        pass
 
 
 class Operations:
@@ -159,14 +150,14 @@ def _killable(config: BuildConfig, kill_at: int | None, work: str, videos: list[
         if work == "gc":
             collect_garbage(store, keep=1, young_s=0)
         elif work == "forget":
-            forget(store, videos, Labels(find_labels, purge_labels), Silent())
+            forget(store, videos, Labels(find_labels, purge_labels), Quiet())
         elif work == "ingest":
-            build.discover(config, Silent())
-            build.ingest(config, Inline(), Silent())
+            build.discover(config, Quiet())
+            build.ingest(config, Inline(), Quiet())
         elif work == "publish":
-            build.publish(config, build.curate(config), Inline(), Silent())
+            build.publish(config, build.curate(config), Inline(), Quiet())
         else:
-            build.build(config, Inline(), Silent())
+            build.build(config, Inline(), Quiet())
     except BaseException:
         traceback.print_exc()
         os._exit(1)

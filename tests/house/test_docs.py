@@ -23,6 +23,7 @@ from pipeline.build import build
 from pipeline.config import load_config
 from pipeline.engine.child import OneChild
 from shards.records import ContentBox
+from tests.quiet import Quiet
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -59,19 +60,13 @@ def test_the_readme_s_config_builds_and_its_python_runs_on_the_result(
     load_config(Path("my.yaml"))
     Path("videos").mkdir()
     shutil.copy(ROOT / "examples" / "gameplay" / "jumper_bunny.mp4", "videos")
-    build(load_config(Path("my.yaml")), OneChild(), Silent())
+    build(load_config(Path("my.yaml")), OneChild(), Quiet())
     shown, reader = blocks(README, "python")
     exec(compile(shown, "README.md", "exec"), {})
     assert "torch.Size([4, 16, 3, 90, 160])" in capsys.readouterr().out
     names: dict[str, Any] = {}
     exec(compile(reader, "README.md", "exec"), names)
     assert names["sample"]["json"]["n_frames"] == 160
-
-
-class Silent:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
 
 
 def test_what_is_handed_on_is_what_the_documents_say(hostile: Path, tmp_path: Path) -> None:

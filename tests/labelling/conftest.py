@@ -23,15 +23,10 @@ from pipeline.build import build
 from pipeline.config import load_config
 from pipeline.engine.child import OneChild
 from tests.faults.commands import genieset
+from tests.quiet import Quiet
 
 GAMEPLAY = Path(__file__).parents[2] / "examples" / "gameplay"
 VIDEOS = ("jumper_bunny", "coinrun_hard_run", "supertux_afk")
-
-
-class Silent:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
 
 
 def make_dataset(folder: Path, videos: Iterable[str], **more: Any) -> Path:
@@ -46,7 +41,7 @@ def make_dataset(folder: Path, videos: Iterable[str], **more: Any) -> Path:
         "curate": {"rules": {"static": "motion >= 0.02"}, "splits": {"train": 1.0}},
     } | more
     (folder / "build.yaml").write_text(yaml.safe_dump(config))
-    build(load_config(folder / "build.yaml"), OneChild(), Silent())
+    build(load_config(folder / "build.yaml"), OneChild(), Quiet())
     return folder / "set"
 
 

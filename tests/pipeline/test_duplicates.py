@@ -30,6 +30,7 @@ from shards.codec import decode_clip, encode_clip
 from shards.errors import SettingError, UserError
 from shards.keys import clip_key, split_of
 from shards.store import Store
+from tests.quiet import Quiet
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gameplay"
 MIRRORED = (
@@ -321,12 +322,6 @@ def build_config(path: Path, folder: Path, **curate: object) -> BuildConfig:
     return BuildConfig.model_validate(settings)
 
 
-class Silent:
-    def step(self, stage: str, done: int, total: int, what: str) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-
 def test_a_build_keeps_one_of_each_group_as_preferred(
     tmp_path: Path, planted: Callable[[str, str], Path]
 ) -> None:
@@ -335,8 +330,8 @@ def test_a_build_keeps_one_of_each_group_as_preferred(
     shutil.copy(planted("coinrun_hard_run", "small"), folder / "small.mp4")
     shutil.copy(planted("coinrun_hard_run", "encoded"), folder / "encoded.mp4")
     config = build_config(tmp_path, folder)
-    discover(config, Silent())
-    ingest(config, OneChild(), Silent())
+    discover(config, Quiet())
+    ingest(config, OneChild(), Quiet())
     store = Store(config.dataset)
     (small,) = store_ids(config, width=320)
     (large,) = store_ids(config, width=640)

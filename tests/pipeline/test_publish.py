@@ -18,7 +18,8 @@ from shards.index import index_name, read_index
 from shards.manifest import ShardEntry, Version, read_version
 from shards.store import Store
 from shards.verify import verify
-from tests.faults.killable import Inline, Silent
+from tests.faults.killable import Inline
+from tests.quiet import Quiet
 
 PACKS = 12
 
@@ -32,7 +33,7 @@ def config(tmp_path: Path) -> BuildConfig:
 
 
 def published(config: BuildConfig) -> Version:
-    return publish(config, curate(config), Inline(), Silent())
+    return publish(config, curate(config), Inline(), Quiet())
 
 
 def keys_by_shard(store: Store, version: Version) -> dict[str, list[str]]:
@@ -131,14 +132,14 @@ def test_small_shards_are_gathered_when_all_is_laid_out_anew(config: BuildConfig
     for more in range(3):
         write_packs(config, range(PACKS + more, PACKS + more + 1))
         grown = published(config)
-    anew = publish(config, curate(config), Inline(), Silent(), anew=True)
+    anew = publish(config, curate(config), Inline(), Quiet(), anew=True)
     assert (anew.number, anew.parent) == (grown.number + 1, grown.number)
     assert len(anew.shards) < len(grown.shards)
     assert all_keys(store, anew) == all_keys(store, grown)
     assert verify(store, anew).faults == ()
     # The next build keeps that, and once more changes nothing.
     assert published(config) == anew
-    assert publish(config, curate(config), Inline(), Silent(), anew=True) == anew
+    assert publish(config, curate(config), Inline(), Quiet(), anew=True) == anew
 
 
 def test_the_same_again_is_no_new_version_and_a_rule_that_drops_nothing_shares_all(
@@ -215,10 +216,10 @@ def test_shares_are_held_to_and_told(config: BuildConfig) -> None:
 def test_of_nothing_there_is_no_version(config: BuildConfig) -> None:
     selection = curate(changed(config, rules={"none": "false"}))
     with pytest.raises(UserError, match=r"no clip was kept \(dropped:none 192\); loosen curate.rules"):
-        publish(config, selection, Inline(), Silent())
+        publish(config, selection, Inline(), Quiet())
     empty = Selection(selection.clips.slice(0, 0), selection.sources.slice(0, 0))
     with pytest.raises(UserError, match="there are no clips to publish"):
-        publish(config, empty, Inline(), Silent())
+        publish(config, empty, Inline(), Quiet())
 
 
 def test_the_decisions_are_the_same_however_the_packs_are_listed(config: BuildConfig) -> None:

@@ -14,8 +14,9 @@ from pipeline.publish import ShardUnit, _deadline_s
 from shards.errors import UserError
 from shards.index import read_indexes
 from shards.store import Store
-from tests.faults.killable import Inline, Silent
+from tests.faults.killable import Inline
 from tests.proxy import Proxy
+from tests.quiet import Quiet
 from tests.stores import client
 
 PACKS = 12
@@ -46,7 +47,7 @@ def test_requests_are_as_many_as_clips_and_packs(
 ) -> None:
     selection = curate(config)
     s3_proxy.requests.clear()
-    version = publish(config, selection, Inline(), Silent())
+    version = publish(config, selection, Inline(), Quiet())
     store = Store(config.dataset)
     clips = sum(entry.samples for entry in version.shards)
     shards = len(version.shards)
@@ -61,12 +62,12 @@ def test_requests_are_as_many_as_clips_and_packs(
     rest = [r for r in s3_proxy.requests if "/packs/" not in r.line and "/shards/" not in r.line]
     assert len(rest) < 60
     # And the very same bytes as in a folder, where nothing is read ahead.
-    assert publish(local, curate(local), Inline(), Silent()).shards == version.shards
+    assert publish(local, curate(local), Inline(), Quiet()).shards == version.shards
     for entry in version.shards:
         assert store.read(entry.name) == Store(local.dataset).read(entry.name)
     again = curate(config)
     s3_proxy.requests.clear()
-    assert publish(config, again, Inline(), Silent()) == version
+    assert publish(config, again, Inline(), Quiet()) == version
     # Of each shard: its index, and whether its tar is there.
     assert len(s3_proxy.lines(" /[^ ]*/shards/")) == 2 * shards
     assert not s3_proxy.lines("/packs/")
@@ -88,4 +89,4 @@ def test_a_shard_that_takes_too_long_is_told_in_a_line(local: BuildConfig) -> No
                 yield unit, Expired(300.0)
 
     with pytest.raises(UserError, match=r"shards/train-000000-\* was not written within 300 s; .*goes on"):
-        publish(local, curate(local), Slow(), Silent())
+        publish(local, curate(local), Slow(), Quiet())

@@ -21,7 +21,8 @@ from shards.runs import announce, living
 from shards.store import Store
 from shards.verify import verify
 from shards.versions import changed_settings, summarize_versions
-from tests.faults.killable import Inline, Silent
+from tests.faults.killable import Inline
+from tests.quiet import Quiet
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +40,7 @@ def config(tmp_path: Path) -> BuildConfig:
 
 
 def published(config: BuildConfig) -> None:
-    publish(config, curate(config), Inline(), Silent())
+    publish(config, curate(config), Inline(), Quiet())
 
 
 def stricter(config: BuildConfig) -> BuildConfig:

@@ -17,7 +17,8 @@ from pipeline.engine.child import OneChild
 from shards.manifest import read_version
 from shards.store import Store
 from shards.verify import verify
-from tests.published import Silent, publish_hostile
+from tests.published import publish_hostile
+from tests.quiet import Quiet
 from tests.shards.hub import TOKEN, Hub
 
 Push = Callable[..., subprocess.CompletedProcess[str]]
@@ -142,7 +143,7 @@ def next_version(config: BuildConfig) -> None:
     """Another one, without one of the videos."""
     path = next(Path(config.sources[0].path).glob("1.mp4"))  # type: ignore[attr-defined]
     later = config.model_copy(update={"opt_out": type(config.opt_out)([f"*/{path.name}"])})
-    build(later, OneChild(), Silent())
+    build(later, OneChild(), Quiet())
 
 
 def test_a_repository_of_something_else_is_left_alone(dataset: Path, push: Push, hub: Hub) -> None:

@@ -26,7 +26,8 @@ from shards.errors import UserError
 from shards.manifest import list_versions
 from shards.runs import SILENT_S, Work, Writing, announce, living, writing
 from shards.store import Store
-from tests.faults.killable import Inline, Silent
+from tests.faults.killable import Inline
+from tests.quiet import Quiet
 
 ROOT = Path(__file__).parents[2]
 OTHERS = "runs/build-7-0badcafe.json"
@@ -128,7 +129,7 @@ def test_a_build_that_was_taken_for_dead_publishes_nothing(tmp_path: Path) -> No
     store = Store(config.dataset)
     selection = curate(config)
 
-    class TakenForDead(Silent):
+    class TakenForDead(Quiet):
         def step(self, stage: str, done: int, total: int, what: str) -> None:
             for name in store.list("runs"):
                 store.remove(name)
@@ -136,7 +137,7 @@ def test_a_build_that_was_taken_for_dead_publishes_nothing(tmp_path: Path) -> No
     with pytest.raises(UserError, match="taken for dead"):
         publish(config, selection, Inline(), TakenForDead())
     assert list_versions(store) == []
-    assert publish(config, selection, Inline(), Silent()).number == 1
+    assert publish(config, selection, Inline(), Quiet()).number == 1
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "build-7-0badcafe.json.swp", "dream-7-0badcafe.json"])
@@ -187,7 +188,7 @@ COMMANDS: dict[str, Callable[[str], object]] = {
     "label": lambda dataset: label(dataset),
     "label --export": lambda dataset: label(dataset, export=True),
     "classifier train": lambda dataset: train(dataset, Path("labels.jsonl")),
-    "verify": lambda dataset: verify_dataset(Store(dataset), Inline(), Silent()),
+    "verify": lambda dataset: verify_dataset(Store(dataset), Inline(), Quiet()),
 }
 
 
@@ -195,7 +196,7 @@ COMMANDS: dict[str, Callable[[str], object]] = {
 def test_these_wait_for_the_end_of_forgetting(command: str, tmp_path: Path) -> None:
     config = config_of(tmp_path / "set", {"train": 1.0}, max_bytes=90_000)
     write_packs(config, range(1))
-    publish(config, curate(config), Inline(), Silent())
+    publish(config, curate(config), Inline(), Quiet())
     store = Store(config.dataset)
     with announce(store, "forget"), pytest.raises(UserError, match="genieset forget is at work there"):
         COMMANDS[command](config.dataset)

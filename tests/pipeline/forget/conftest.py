@@ -28,7 +28,8 @@ from shards.export.write import export_version
 from shards.garbage import collect_garbage
 from shards.manifest import read_version
 from shards.store import Store
-from tests.published import Silent, publish_hostile
+from tests.published import publish_hostile
+from tests.quiet import Quiet
 
 LABELS = Labels(find_labels, purge_labels)
 
@@ -68,7 +69,7 @@ def with_everything(make_video: Callable[..., Path], tmp_path_factory: pytest.Te
     store.put(pack.replace(pack[-12:-4], "0badcafe"), store.read(pack))
     assert collect_garbage(store, young_s=0).report
     later = config.model_copy(update={"curate": config.curate.model_copy(update={"seed": 1})})
-    build(later, OneChild(), Silent())
+    build(later, OneChild(), Quiet())
     for kind in export_kinds():
         for number in (1, 2):
             export_version(store, read_version(store, number), kind)

@@ -10,7 +10,7 @@ from shards.checks.forgotten import check_forgotten
 from shards.names import every_object
 from shards.store import Store
 from tests.pipeline.forget.conftest import LABELS, NOBODY, Dataset
-from tests.published import Silent
+from tests.quiet import Quiet
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -39,7 +39,7 @@ def test_what_users_lay_beside_it_stays_and_is_named(dataset: Dataset, tmp_path:
     there = files(outside)
     named = sorted(set(mine) - {"notes/other.txt"})
     assert sorted(look(store, [video_id], LABELS).foreign) == named
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     assert files(outside) == there
     assert {name: store.read(name).decode() for name in mine} == mine
     faults = check_forgotten(store)
@@ -54,7 +54,7 @@ def test_a_folder_of_its_own_may_be_a_link(dataset: Dataset, tmp_path: Path) -> 
     (store.root / "packs").symlink_to(tmp_path / "elsewhere")
     (store.root / "again").symlink_to(store.root)
     assert any(name.startswith(f"packs/{video_id}") for name in every_object(store))
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     assert check_forgotten(store) == []
     assert not any(video_id in path.name for path in (tmp_path / "elsewhere").iterdir())
 
@@ -63,7 +63,7 @@ def test_what_a_living_process_writes_is_left_to_it(dataset: Dataset) -> None:
     store, video_id = dataset.store, dataset.ids[0]
     with store.stage() as staged:
         staged.file.write(b"of another video")
-        forget(store, [video_id], LABELS, Silent())
+        forget(store, [video_id], LABELS, Quiet())
         assert staged.publish("candidates/0badcafe.json")
     assert not store.exists(f".tmp/{NOBODY}-0-0badcafe")
 

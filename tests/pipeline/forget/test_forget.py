@@ -30,7 +30,7 @@ from shards.runs import announce
 from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
-from tests.published import Silent
+from tests.quiet import Quiet
 from tests.stores import client
 from trainer_bridge import Stream, open_stream
 
@@ -54,7 +54,7 @@ def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(datas
     assert concerned.versions == (1, 2)
     assert len(concerned.clips) == 2
     assert set(concerned.objects) >= mentions(store.root, video_id) - {"config.json"}
-    (receipt,) = forget(store, [video_id], LABELS, Silent())
+    (receipt,) = forget(store, [video_id], LABELS, Quiet())
     assert check_forgotten(store) == []
     assert mentions(store.root, video_id) == {receipt.name, f"tombstones/{video_id}.json"}
     assert list_versions(store) == [3]
@@ -71,12 +71,12 @@ def test_a_video_is_gone_from_every_object_and_the_next_build_leaves_it_so(datas
     assert {touched.name for touched in receipt.objects} >= {
         name for entry in after.shards if entry.name not in hashes for name in (entry.name, after.name)
     }
-    built = build(dataset.config, OneChild(), Silent())
+    built = build(dataset.config, OneChild(), Quiet())
     assert built.version == after
     assert check_forgotten(store) == []
     assert books_of(dataset.config).counts()["rejected:forgotten"] == 1
     assert read_status(store).balanced
-    assert forget(store, [video_id], LABELS, Silent()) == ()
+    assert forget(store, [video_id], LABELS, Quiet()) == ()
 
 
 def test_a_classifier_that_learned_from_it_is_the_same_and_a_card_that_names_it_goes(
@@ -87,7 +87,7 @@ def test_a_classifier_that_learned_from_it_is_the_same_and_a_card_that_names_it_
     card = store.read(f"{folder}/card.json")
     old = "classifiers/c00000000000/card.json"
     store.put(old, json.dumps({"version": 1, "train": list(dataset.ids)}).encode())
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     assert store.read(f"{folder}/card.json") == card
     assert hash_videos([video_id])[0] in read_card(store.where(folder)).train
     assert not store.exists(old)
@@ -111,7 +111,7 @@ def test_a_pack_of_a_unit_that_is_not_named_after_its_videos_goes_with_its_commi
     concerned = look(store, [video_id], LABELS)
     assert tar in concerned.packs
     assert len(concerned.clips) == 2
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     left = [name for name in every_object(store) if "file-unit" in name]
     assert left == []
     assert check_forgotten(store) == []
@@ -130,7 +130,7 @@ def test_training_goes_on_without_what_was_forgotten_and_does_not_take_it_for_th
     seen = keys_of_an_epoch(stream)
     video_id = min(seen).rpartition("_")[0]
     state = stream.state_dict()
-    forget(dataset.store, [video_id], LABELS, Silent())
+    forget(dataset.store, [video_id], LABELS, Quiet())
     stream = open_stream(root, split="val", batch_size=1)
     assert keys_of_an_epoch(stream) == {key for key in seen if not key.startswith(video_id)} != set()
     with pytest.raises(UserError, match="had version 2, this one has 3"):
@@ -160,7 +160,7 @@ def test_all_videos_of_a_channel_or_at_an_address_are_meant(dataset: Dataset) ->
 
 def test_where_nothing_is_left_nothing_follows_and_no_number_is_given_again(dataset: Dataset) -> None:
     store = dataset.store
-    (receipt,) = forget(store, dataset.ids, LABELS, Silent())
+    (receipt,) = forget(store, dataset.ids, LABELS, Quiet())
     assert (receipt.withdrawn, receipt.successor) == ((1, 2), None)
     assert list_versions(store) == []
     assert check_forgotten(store) == []
@@ -168,22 +168,22 @@ def test_where_nothing_is_left_nothing_follows_and_no_number_is_given_again(data
     loose = dataset.config.model_copy(
         update={"curate": dataset.config.curate.model_copy(update={"rules": {}})}
     )
-    assert build(loose, OneChild(), Silent()).version.number == 3
+    assert build(loose, OneChild(), Quiet()).version.number == 3
 
 
 def test_a_build_and_a_forgetting_do_not_go_together(dataset: Dataset) -> None:
     store = dataset.store
     with announce(store, "build"), pytest.raises(UserError, match="a build is at work there"):
-        forget(store, dataset.ids, LABELS, Silent())
+        forget(store, dataset.ids, LABELS, Quiet())
     with announce(store, "forget"):
         with pytest.raises(UserError, match="genieset forget is at work there"):
-            forget(store, dataset.ids, LABELS, Silent())
+            forget(store, dataset.ids, LABELS, Quiet())
         with pytest.raises(UserError, match="genieset forget is at work there"):
-            discover(dataset.config, Silent())
+            discover(dataset.config, Quiet())
     selection = curate(dataset.config)
-    forget(store, dataset.ids[:1], LABELS, Silent())
+    forget(store, dataset.ids[:1], LABELS, Quiet())
     with pytest.raises(UserError, match="was forgotten since"):
-        publish(dataset.config, selection, OneChild(), Silent())
+        publish(dataset.config, selection, OneChild(), Quiet())
 
 
 def test_what_others_were_compared_with_goes_and_they_stay(dataset: Dataset) -> None:
@@ -216,8 +216,8 @@ def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str, s3_port: int) -> None
         s3.create_multipart_upload(Bucket=s3_bucket, Key=key)
     concerned = look(store, [video_id], LABELS)
     assert concerned.objects == look(dataset.store, [video_id], LABELS).objects
-    (there,) = forget(store, [video_id], LABELS, Silent())
-    (here,) = forget(dataset.store, [video_id], LABELS, Silent())
+    (there,) = forget(store, [video_id], LABELS, Quiet())
+    (here,) = forget(dataset.store, [video_id], LABELS, Quiet())
     assert check_forgotten(store) == []
     left = {upload["Key"] for upload in s3.list_multipart_uploads(Bucket=s3_bucket)["Uploads"]}
     assert left == set(begun[1:])
@@ -231,5 +231,5 @@ def test_in_a_bucket_too(dataset: Dataset, s3_bucket: str, s3_port: int) -> None
     for one in hashes:
         one.pop("labels/labels.sqlite3")
     assert hashes[0] == hashes[1]
-    build(dataset.config.model_copy(update={"dataset": store.url}), OneChild(), Silent())
+    build(dataset.config.model_copy(update={"dataset": store.url}), OneChild(), Quiet())
     assert list_versions(store) == [3]

@@ -28,7 +28,7 @@ from shards.purge import clean_table
 from shards.store import Store
 from shards.tar import TarWriter
 from tests.pipeline.forget.conftest import LABELS, NOBODY, Dataset
-from tests.published import Silent
+from tests.quiet import Quiet
 
 PACK = "packs/file-other-0123456789ab-0badcafe.tar"
 
@@ -152,7 +152,7 @@ def test_whatever_is_planted_is_found_and_a_clip_of_others_is_not(dataset: Datas
     tar = next(e.name for e in read_version(store).shards if video_id in _videos(store, e.name))
     placed = next(one for one in read_index(store, tar) if one.clip.video_id == video_id)
     mp4 = read_clip(store, tar, placed).mp4
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     _write_tar(store, "file-other_00000000", {"mp4": _noise()})
     assert check_forgotten(store) == []
     store.remove(PACK)
@@ -168,7 +168,7 @@ def test_whatever_is_planted_is_found_and_a_clip_of_others_is_not(dataset: Datas
             for name in set(every_object(store)) - there:
                 store.remove(name)
         else:
-            forget(store, [video_id], LABELS, Silent())
+            forget(store, [video_id], LABELS, Quiet())
             there = set(every_object(store))
         assert check_forgotten(store) == [], plant.__name__
 

@@ -16,7 +16,7 @@ from shards.checks.forgotten import check_forgotten
 from shards.names import every_object, may_name_forgotten
 from shards.store import Store
 from tests.pipeline.forget.conftest import LABELS, Dataset
-from tests.published import Silent
+from tests.quiet import Quiet
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -48,11 +48,11 @@ class Frail:
 
 def test_whatever_lies_there_it_comes_to_its_end(dataset: Dataset) -> None:
     store, video_id = dataset.store, dataset.ids[0]
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     damage(store)
     store.put("reports/gc-000007.json", video_id.encode())
     store.put(DEADLY, b"{}")
-    found = verify_forgotten(store, Frail(), Silent())
+    found = verify_forgotten(store, Frail(), Quiet())
     by_object = {fault.object: fault.what for fault in found.faults}
     assert by_object.pop(DEADLY).startswith("took the process down that looked at it (exit code -11)")
     store.remove(DEADLY)

@@ -21,15 +21,7 @@ from shards.receipt import hash_object
 from shards.store import Store
 from shards.verify import verify
 from tests.pipeline.forget.conftest import LABELS, Dataset
-from tests.published import Silent
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
+from tests.quiet import Quiet
 
 
 def with_shares(dataset: Dataset, share: float) -> Dataset:
@@ -37,7 +29,7 @@ def with_shares(dataset: Dataset, share: float) -> Dataset:
     curate = dataset.config.curate.model_copy(update={"rules": {}, "max_share": MaxShare(video=share)})
     shards = dataset.config.shards.model_copy(update={"max_bytes": 1_000_000})
     config = dataset.config.model_copy(update={"curate": curate, "shards": shards})
-    assert sum(build(config, OneChild(), Silent()).version.splits.values()) == 7
+    assert sum(build(config, OneChild(), Quiet()).version.splits.values()) == 7
     return Dataset(config, dataset.ids)
 
 
@@ -52,7 +44,7 @@ def test_what_follows_holds_to_the_shares_and_is_what_the_next_build_would_publi
     store = dataset.store
     assert clips_of_videos(store) == [1, 2, 2, 2]
     before = {entry.name for entry in read_version(store).shards}
-    heard = Heard()
+    heard = Quiet()
     (receipt,) = forget(store, [dataset.ids[0]], LABELS, heard)
     after = read_version(store)
     assert clips_of_videos(store) == [1, 1, 1]
@@ -63,12 +55,12 @@ def test_what_follows_holds_to_the_shares_and_is_what_the_next_build_would_publi
     told = {touched.name: touched.after for touched in receipt.objects}
     new = {entry.name for entry in after.shards} - before
     assert {name: told[name] for name in new} == {name: hash_object(store, name) for name in new} != {}
-    assert build(dataset.config, OneChild(), Silent()).version == after
+    assert build(dataset.config, OneChild(), Quiet()).version == after
 
 
 def test_shares_that_cannot_be_held_any_more_do_not_hold_up_a_forgetting(dataset: Dataset) -> None:
     dataset = with_shares(dataset, 0.3)
-    heard = Heard()
+    heard = Quiet()
     forget(dataset.store, [dataset.ids[0]], LABELS, heard)
     assert clips_of_videos(dataset.store) == [1, 2, 2]
     (note,) = heard.notes
@@ -83,7 +75,7 @@ def test_a_version_that_cannot_be_read_is_withdrawn_and_that_is_said(dataset: Da
     store.put(version_name(number), body.replace(b"train", b"trian", 1))
     concerned = look(store, [video_id], LABELS)
     assert (concerned.versions, concerned.damaged) == ((1, 2), (number,))
-    heard = Heard()
+    heard = Quiet()
     (receipt,) = forget(store, [video_id], LABELS, heard)
     assert (receipt.withdrawn, receipt.successor, list_versions(store)) == ((1, 2), 3, [3])
     assert read_version(store).parent == 3 - number
@@ -97,7 +89,7 @@ def test_a_version_of_a_later_release_is_no_damaged_one(dataset: Dataset) -> Non
     body = json.loads(store.read(version_name(2))) | {"schema": 99}
     store.put(version_name(2), json.dumps(body).encode())
     with pytest.raises(UserError, match="schema 99; this release reads 1"):
-        forget(store, [dataset.ids[0]], LABELS, Silent())
+        forget(store, [dataset.ids[0]], LABELS, Quiet())
 
 
 def test_exports_of_a_version_whose_catalog_is_another_now_go(dataset: Dataset) -> None:
@@ -113,7 +105,7 @@ def test_exports_of_a_version_whose_catalog_is_another_now_go(dataset: Dataset) 
     concerned: Concerned = look(store, [video_id], LABELS)
     assert concerned.versions == ()
     assert set(exported) <= set(concerned.objects)
-    forget(store, [video_id], LABELS, Silent())
+    forget(store, [video_id], LABELS, Quiet())
     assert (list_versions(store), exports_of(store, 1), exports_of(store, 2)) == ([1, 2], [], [])
     export_version(store, version, "croissant")
     assert isinstance(read_catalog(store, version)[CLIPS][1], pa.Table)
