@@ -90,9 +90,7 @@ def find_known(told: tuple[str, frozenset[str]]) -> Mentions:
 def look(task: Objects) -> dict[str, list[Fault]]:
     """What is left in each object; nothing that is damaged raises."""
     store = Store(task.store)
-    packets: frozenset[str] = frozenset()
-    if any(name.endswith(".tar") for name in task.names):
-        packets = _packets(task.store, tuple(store.list("tombstones")))
+    packets = _packets(task.store, tuple(store.list("tombstones")))
     with at_most_more(4 * _GIB):
         return {name: check_object(store, name, task.mentions, packets) for name in task.names}
 

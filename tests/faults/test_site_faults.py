@@ -12,6 +12,8 @@ from examples.site import Answer, Cut, Fault, Request, Stall, VideoSite
 from pipeline.build import Built, build
 from pipeline.config import BuildConfig
 from pipeline.engine.child import OneChild
+from shards.names import every_object, is_ours
+from shards.store import Store
 from tests.faults.books import contents, faults_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "not_gameplay"
@@ -62,6 +64,7 @@ def expected(site: VideoSite, tmp_path_factory: pytest.TempPathFactory) -> dict[
     dataset = tmp_path_factory.mktemp("undisturbed") / "set"
     assert built(site, dataset).books.counts() == {"ingested": 2}
     assert faults_in(dataset) == []
+    assert [name for name in every_object(Store(dataset)) if not is_ours(name)] == []
     return contents(dataset)
 
 

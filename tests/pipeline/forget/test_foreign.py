@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.forget import forget, look
 from shards.checks.forgotten import check_forgotten
-from shards.names import every_object
+from shards.names import every_object, is_ours
 from shards.store import Store
 from tests.pipeline.forget.conftest import LABELS, NOBODY, Dataset
 from tests.quiet import Quiet
@@ -46,6 +46,14 @@ def test_what_users_lay_beside_it_stays_and_is_named(dataset: Dataset, tmp_path:
     assert sorted({fault.object for fault in faults}) == sorted([*named, "classifiers/c0123456789a"])
     assert all("not of Genieset's making: delete it, or clean" in fault.what for fault in faults[1:])
     assert str(faults[0]).startswith("classifiers/c0123456789a: is a link, and what it leads to was not")
+
+
+def test_all_that_is_written_is_known_for_our_own(dataset: Dataset) -> None:
+    assert [name for name in every_object(dataset.store) if not is_ours(name)] == []
+    (beside,) = [name for name in dataset.store.list("packs") if name.endswith(".info.json")]
+    assert beside in look(dataset.store, dataset.ids[:1], LABELS).objects
+    forget(dataset.store, dataset.ids[:1], LABELS, Quiet())
+    assert not dataset.store.exists(beside)
 
 
 def test_a_folder_of_its_own_may_be_a_link(dataset: Dataset, tmp_path: Path) -> None:

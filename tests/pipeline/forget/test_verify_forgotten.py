@@ -13,7 +13,9 @@ from pipeline.forget import forget
 from pipeline.verify_forgotten import Objects, look, verify_forgotten
 from shards.checks.faults import Fault
 from shards.checks.forgotten import check_forgotten
+from shards.lookup import look_up
 from shards.names import every_object, may_name_forgotten
+from shards.query import keys_where, read_views
 from shards.store import Store
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.quiet import Quiet
@@ -48,8 +50,12 @@ class Frail:
 
 def test_whatever_lies_there_it_comes_to_its_end(dataset: Dataset) -> None:
     store, video_id = dataset.store, dataset.ids[0]
+    views = read_views(store)
+    (clip,) = look_up(store, views, keys_where(views, f"video_id = '{video_id}'")[:1])
+    mp4 = clip.read(store).mp4
     forget(store, [video_id], LABELS, Quiet())
     damage(store)
+    store.put("notes/mine.txt", mp4)
     store.put("reports/gc-000007.json", video_id.encode())
     store.put(DEADLY, b"{}")
     found = verify_forgotten(store, Frail(), Quiet())
@@ -58,6 +64,7 @@ def test_whatever_lies_there_it_comes_to_its_end(dataset: Dataset) -> None:
     store.remove(DEADLY)
     assert by_object == {fault.object: fault.what for fault in check_forgotten(store)}
     assert by_object.pop("reports/gc-000007.json") == "names a forgotten video"
+    assert by_object.pop("notes/mine.txt").startswith("an mp4 begins there with")
     assert all("cannot be" in what for what in by_object.values())
     assert set(by_object) == {"catalog/clips/curated.parquet", "candidates/0.parquet", damaged_tar(store)}
     names = [name for name in every_object(store) if not may_name_forgotten(name)]
