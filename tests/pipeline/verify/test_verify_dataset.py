@@ -156,7 +156,7 @@ WRITER = re.compile(rb"parquet-cpp-arrow version ([0-9.]+)")
 
 
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_any_single_bit_is_found(sound: Path, share: float, bit: int, data: st.DataObject) -> None:
     store = Store(sound)
     version = read_version(store, 1)
