@@ -32,7 +32,6 @@ from pipeline.publish import publish as publish_selection
 from pipeline.queue import Politeness
 from pipeline.rule_check import check_rules
 from pipeline.runner import Run
-from pipeline.running import at_work
 from pipeline.sources.base import Source
 from shards.catalog import write_curated
 from shards.commits import commit_journal
@@ -113,14 +112,14 @@ def discover(config: BuildConfig, progress: Progress, *, again: bool = True) -> 
         left_alone = budgets.left_alone_s(site, time.time()) > 0
         return math.inf if left_alone else settings_of(config.sites, site).pause_s
 
-    with at_work(store, progress) as told:
+    with announce(store, "build"):
         for number, source in enumerate(config.sources):
             if not again and candidates.knows(store, source):
                 continue
             with _of_source(number):
                 source.check()
                 new = candidates.discover(store, source, problem, pause_s)
-            told.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
+            progress.step("discover", number + 1, len(config.sources), f"{source.kind}: {new} new")
     return tuple(problems)
 
 
@@ -146,13 +145,13 @@ def ingest(
         with _of_source(number):
             source.check()
     check_classifier(config)
-    with at_work(store, progress) as told:
+    with announce(store, "build"):
         # Read only now: what is forgotten later waits for the end of this.
         books = _known(config)
         for video_id in only:
             _known_video(books, config, video_id)
-        ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), told)
-        measure_missing(store, books_of(config).ingested(), config.measured, engine, told)
+        ingest_waiting(config, books.waiting(retry, only), engine, site_budgets(config), progress)
+        measure_missing(store, books_of(config).ingested(), config.measured, engine, progress)
     return books_of(config)
 
 
@@ -217,10 +216,10 @@ def publish(
         UserError: no clip is kept, or garbage is being collected.
     """
     store = _open(config)
-    with at_work(store, progress) as told:
+    with announce(store, "build") as run:
 
         def on_shard(done: int, total: int) -> None:
-            told.step("publish", done, total, f"shard {done}")
+            progress.step("publish", done, total, f"shard {done}")
 
         forgotten = forgotten_ids(store)
         if forgotten and not forgotten.isdisjoint(selection.clips["video_id"].unique().to_pylist()):
@@ -230,7 +229,7 @@ def publish(
             )
         videos = books_of(config).catalog()
         version = publish_selection(
-            store, selection, videos, config.recipe, engine, on_shard, told.check, anew=anew
+            store, selection, videos, config.recipe, engine, on_shard, run.check, anew=anew
         )
     kept, published = _kept(selection), sum(version.splits.values())
     if published != kept:

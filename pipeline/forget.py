@@ -157,8 +157,8 @@ def _finish(store: Store, receipt: Receipt, labels: Labels, progress: Progress, 
     def before(version: Version, made: Sequence[str]) -> None:
         nonlocal receipt
         run.check()
-        known = {touched.name for touched in receipt.objects}
-        new = (Touched(name, None) for name in made if name not in known)
+        listed = {touched.name for touched in receipt.objects}
+        new = (Touched(name, None) for name in made if name not in listed)
         receipt = replace(receipt, successor=version.number, objects=(*receipt.objects, *new))
         write_receipt(store, receipt)
 

@@ -35,6 +35,7 @@ from shards.index import (
     sample_bytes,
 )
 from shards.manifest import ShardEntry, Version, create_version, list_versions, read_version
+from shards.names import HASH_CHARS
 from shards.receipt import read_receipts, withdrawn_versions
 from shards.records import Placed
 from shards.store import Staged, Store, write_parquet
@@ -42,7 +43,6 @@ from shards.store import Staged, Store, write_parquet
 _MIN_DEADLINE_S = 300.0
 _SLOWEST_BYTES_PER_S = 1_000_000
 _SLOWEST_READS_PER_S = 4
-_HASH_CHARS = 8
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def write_clips(
                 tar.append(placed.clip, encoded, placed.gop_frames)
         staged.file.seek(0)
         digest = hashlib.file_digest(staged.file, "sha256").hexdigest()
-        name = f"{shard_stem(split, number)}{digest[:_HASH_CHARS]}.tar"
+        name = f"{shard_stem(split, number)}{digest[:HASH_CHARS]}.tar"
         index = io.BytesIO()
         write_parquet(tar.index(), index)
         size_bytes = staged.file.seek(0, io.SEEK_END)

@@ -13,7 +13,7 @@ from pipeline.config import BuildConfig
 from pipeline.curate import count_decisions
 from pipeline.ledger import Books
 from shards.catalog import CLIPS, CURATED, SETTINGS_KEY
-from shards.commits import read_commits
+from shards.commits import commit_journal
 from shards.manifest import list_versions, read_version
 from shards.store import Store
 
@@ -79,13 +79,14 @@ def read_status(store: Store) -> Status:
 
 
 def _unlisted(store: Store, config: BuildConfig, books: Books) -> int:
-    commits = read_commits(store, config.settings_hash)
-    strangers = commits.filter(pc.invert(pc.is_in(commits["video_id"], value_set=books.rows["video_id"])))
+    commits = commit_journal(store).read(["settings", "video_id"])
+    ended = commits.filter(pc.equal(commits["settings"], config.settings_hash))["video_id"]
+    strangers = ended.filter(pc.invert(pc.is_in(ended, value_set=books.rows["video_id"])))
     if not len(strangers):
         return 0
     # A source may have left the config; what it found stays found.
-    listed = pc.is_in(strangers["video_id"], value_set=candidates.listed_ids(store))
-    return len(pc.unique(strangers.filter(pc.invert(listed))["video_id"]))
+    listed = pc.is_in(strangers, value_set=candidates.listed_ids(store))
+    return len(pc.unique(strangers.filter(pc.invert(listed))))
 
 
 def _decided(store: Store, config: BuildConfig, video_ids: pa.ChunkedArray) -> pa.Table:

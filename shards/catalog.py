@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from shards.errors import UserError
 from shards.manifest import Version, list_versions, read_version
+from shards.names import HASH_CHARS
 from shards.store import Store, write_parquet
 
 VIDEOS = "videos"
@@ -32,8 +33,6 @@ CATALOG_NAME = re.compile(
     r"catalog/(videos|clips)/(?P<number>\d{6,})-(?P<version>[0-9a-f]{8})-(?P<own>[0-9a-f]{8})\.parquet"
 )
 """The objects with the catalogs of versions."""
-
-_HASH_CHARS = 8
 
 
 def catalog_names(store: Store, kind: str, version: Version) -> list[str]:
@@ -120,8 +119,8 @@ def read_catalog(store: Store, version: Version) -> dict[str, tuple[str, pa.Tabl
 
 
 def _stem(kind: str, version: Version) -> str:
-    return f"catalog/{kind}/{version.number:06d}-{version.hash[:_HASH_CHARS]}-"
+    return f"catalog/{kind}/{version.number:06d}-{version.hash[:HASH_CHARS]}-"
 
 
 def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:_HASH_CHARS]
+    return hashlib.sha256(data).hexdigest()[:HASH_CHARS]

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from shards.journal import Journal
+from shards.names import HASH_CHARS
 from shards.records import CANDIDATE_SCHEMA, Video
 from shards.store import Store
-
-_HASH_CHARS = 8
 
 COMMIT_SCHEMA = pa.schema(
     [
@@ -62,7 +61,7 @@ def pack_name(video_id: str, settings: str, content: str) -> str:
         content: hash of its bytes: a site may serve a video otherwise when it is fetched again, and what
             one worker has committed no other shall write over.
     """
-    return f"packs/{video_id}-{settings}-{content[:_HASH_CHARS]}.tar"
+    return f"packs/{video_id}-{settings}-{content[:HASH_CHARS]}.tar"
 
 
 def create_commit(store: Store, commit: Commit) -> bool:

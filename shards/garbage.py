@@ -30,6 +30,7 @@ from shards.export.base import export_kinds
 from shards.export.write import export_folder
 from shards.index import index_name
 from shards.manifest import Version, list_versions, read_version, version_name
+from shards.names import PACK, SHARD
 from shards.object_store import PROBE
 from shards.runs import announce
 from shards.store import Store
@@ -38,9 +39,7 @@ YOUNG_S = 86400.0
 """Younger than this, what nothing names yet is spared."""
 
 _KNOWN_S = 60.0  # that this run was not taken for dead
-_SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
 _EXPORT = re.compile(r"exports/[a-z]+/\d{6,}")
-_PACK = re.compile(r"(?P<stem>[A-Za-z0-9_-]+-[0-9a-f]{12}-[0-9a-f]{8})\..+")
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _named_by_nothing(store: Store, keep: int | None, young_s: float) -> Iterato
     yield from (("export", name) for name in _exports_of_none(store, [version.number for version in left]))
     yield from (("version", version_name(number)) for number in gone)
     for why, names_of, there in (
-        ("shard", _shards_of, _matching(store.list("shards"), _SHARD)),
+        ("shard", _shards_of, _matching(store.list("shards"), SHARD)),
         ("catalog", lambda some: _catalogs_of(store, some), _catalogs(store)),
     ):
         named, was_named = names_of(left), names_of(withdrawn)
@@ -213,7 +212,7 @@ def _of_no_commit(store: Store, young_s: float) -> Iterator[tuple[str, str]]:
     scores = (name for folder in store.folders("scores") for name in store.list(folder))
     for why, names in (("pack", _matching(store.list("packs"), None)), ("score", scores)):
         for name in names:
-            match = _PACK.fullmatch(name.rpartition("/")[2])
+            match = PACK.fullmatch(name.rpartition("/")[2])
             if match and match["stem"] not in named and _is_old(store, name, young_s):
                 yield why, name
 

@@ -15,8 +15,14 @@ from shards.store import Store
 CONFIG = "config.json"
 """The settings of the newest build, which are their user's own."""
 
+HASH_CHARS = 8
+"""So much of a content's SHA-256 stands in the names of packs, shards and catalogs."""
+
 PACK = re.compile(r"(?P<stem>(?P<video_id>[A-Za-z0-9_-]+)-[0-9a-f]{12}-[0-9a-f]{8})\..+")
 """The last part of the name of a pack, and of what lies beside it or holds its scores."""
+
+SHARD = re.compile(r"shards/[A-Za-z0-9]+-\d{6,}-[0-9a-f]{8}\.(tar|parquet)")
+"""The name of a shard, and of its index."""
 
 STAGED = re.compile(re.escape(STAGING) + r"/(?P<pid>\d+)-\d+-[0-9a-f]{8}")
 """What a process is writing, by its number."""

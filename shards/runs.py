@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from platform import node
@@ -88,20 +88,15 @@ class Announcement:
         self._checked = now
         self._put()
         self._ended = threading.Event()
-        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="at-work", daemon=True)
         self._thread.start()
 
-    def beat(self, *, after_s: float | None = None) -> None:
-        """Say that the run lives on; often called, it does so every five minutes, or every `after_s`."""
-        with self._lock:
-            now = time.time()
-            if now - self._told.at < (self._beat_s if after_s is None else after_s):
-                return
-            # Who was taken for dead does not come back.
-            if not self._ended.is_set() and self._store.exists(self.name):
-                self._told = Told(**asdict(self._told) | {"at": now})
-                self._put()
+    def beat(self) -> None:
+        """Say that the run lives on; its thread does every few minutes."""
+        # Who was taken for dead does not come back.
+        if not self._ended.is_set() and self._store.exists(self.name):
+            self._told = replace(self._told, at=time.time())
+            self._put()
 
     def check(self, *, known_s: float = 0.0) -> None:
         """Be sure that nobody took this run for dead, and what it has written for garbage.

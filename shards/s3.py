@@ -16,10 +16,8 @@ import os
 import random
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -31,27 +29,18 @@ from botocore.config import Config
 from shards.bucket import ChangedError, Found, Patience, Upload
 from shards.errors import UserError
 from shards.s3_answers import (
-    ADVICE,
     BEYOND,
     BROKEN,
-    CHECKSUMS,
     CONFLICT,
-    NO_CREDENTIALS,
     NO_OBJECT,
     NO_UPLOAD,
     TAKEN,
-    THROTTLED,
-    UNREACHABLE,
+    advise,
     error_code,
-    error_status,
+    no_bucket,
 )
-from shards.s3_uploads import find_uploads
+from shards.s3_uploads import PART_BYTES, find_uploads, put_in_parts, put_whole
 
-PART_BYTES = 16 * 1024 * 1024
-"""What is larger is sent in parts of this size, or in 9,000 parts."""
-
-_PARTS = 9000
-_PARTS_AT_ONCE = 2
 _WRITER = "genieset-writer"
 _LONGEST_PAUSE_S = 20.0
 _WHOLE, _IN_PARTS = "whole", "in parts"
@@ -117,24 +106,21 @@ class S3Bucket:
         for attempt in range(1, self._attempts + 1):
             writer = uuid.uuid4().hex
             try:
-                if way == _WHOLE:
-                    self._put_whole(key, file, size, writer, if_absent)
-                else:
-                    self._put_parts(key, file, size, writer, if_absent)
+                put = put_whole if way == _WHOLE else put_in_parts
+                put(self._sent, key, file, size, {_WRITER: writer}, if_absent=if_absent)
             except boto.ClientError as error:
                 if error_code(error) in CONFLICT and attempt < self._attempts:
                     # Another writer's put of this name was under way; nobody has won by that.
                     _pause(attempt)
                     continue
-                if error_code(error) not in TAKEN and not (
-                    error_code(error) == NO_UPLOAD and _repeated(error)
-                ):
-                    raise self._told(error) from None
-                if _repeated(error) and self._writer(key) == writer:
+                taken = error_code(error) in TAKEN
+                # A repetition may be told so of what it has done itself.
+                done = _repeated(error) and (taken or error_code(error) == NO_UPLOAD)
+                if done and self._writer(key) == writer:
                     return True
-                if error_code(error) in TAKEN:
-                    return False
-                raise self._told(error) from None
+                if not taken:
+                    raise self._told(error) from None
+                return False
             return True
         raise AssertionError("attempts are one or more")
 
@@ -212,54 +198,6 @@ class S3Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _put_whole(self, key: str, file: BinaryIO, size: int, writer: str, if_absent: bool) -> None:
-        file.seek(0)
-        data = file.read(size)
-        self._sent("put_object", Key=key, Body=data, Metadata={_WRITER: writer}, **_condition(if_absent))
-
-    def _put_parts(self, key: str, file: BinaryIO, size: int, writer: str, if_absent: bool) -> None:
-        part_bytes = max(PART_BYTES, -(-size // _PARTS))
-        upload = self._sent("create_multipart_upload", Key=key, Metadata={_WRITER: writer})["UploadId"]
-        try:
-            parts = self._send_parts(key, file, part_bytes, upload)
-            self._sent(
-                "complete_multipart_upload",
-                Key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": parts},
-                **_condition(if_absent),
-            )
-        except BaseException:
-            # Parts without an object are seen by nobody, and paid for.
-            with suppress(boto.ClientError, UserError):
-                self._sent("abort_multipart_upload", Key=key, UploadId=upload)
-            raise
-
-    def _send_parts(self, key: str, file: BinaryIO, part_bytes: int, upload: str) -> list[dict[str, Any]]:
-        """Few at a time, for each is in memory while it is under way."""
-
-        def send(number: int, data: bytes) -> dict[str, Any]:
-            answer = self._sent("upload_part", Key=key, UploadId=upload, PartNumber=number, Body=data)
-            sums = {name: answer[name] for name in answer if name in CHECKSUMS}
-            return {"PartNumber": number, "ETag": answer["ETag"], **sums}
-
-        file.seek(0)
-        done: list[dict[str, Any]] = []
-        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
-            sent: deque[Future[dict[str, Any]]] = deque()
-            number = 0
-            try:
-                while data := file.read(part_bytes):
-                    number += 1
-                    sent.append(pool.submit(send, number, data))
-                    if len(sent) >= _PARTS_AT_ONCE:
-                        done.append(sent.popleft().result())
-                done += [future.result() for future in sent]
-            finally:
-                for future in sent:
-                    future.cancel()
-        return done
-
     def _writer(self, key: str) -> str | None:
         """The word that the object's writer left in it."""
         head = self._head(key)
@@ -300,9 +238,7 @@ class S3Bucket:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"s3://{self._name}/{key}")
 
     def _no_bucket(self) -> UserError:
-        return UserError(
-            f"bucket s3://{self._name}: there is none at {self._server}; make it, or name another"
-        )
+        return UserError(f"bucket s3://{self._name}: {no_bucket(self._server)}")
 
     @property
     def _server(self) -> str:
@@ -311,42 +247,11 @@ class S3Bucket:
         return f"{place.scheme}://{place.hostname}" + (f":{place.port}" if place.port else "")
 
     def _told(self, error: Exception) -> UserError:
-        """One line, of what is known for sure: servers' own words may repeat what is secret."""
-        bucket = f"bucket s3://{self._name}"
-        if isinstance(error, boto.ClientError):
-            code = error_code(error)
-            if code == "NoSuchBucket":
-                return self._no_bucket()
-            status = error_status(error)
-            if advice := ADVICE.get(code) or ADVICE.get(str(status)):
-                return UserError(f"{bucket}: {self._server} {advice} ({error.operation_name}: {code})")
-            if status >= 500 or code in THROTTLED:
-                return UserError(
-                    f"{bucket}: {self._server} answered {code} to {error.operation_name} {self._attempts} "
-                    "times; when it is well, the same command goes on from here"
-                )
-            return UserError(f"{bucket}: {self._server} refuses {error.operation_name} ({code})")
-        if isinstance(error, NO_CREDENTIALS):
-            return UserError(
-                f"{bucket}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                "or AWS_PROFILE"
-            )
-        if isinstance(error, UNREACHABLE):
-            return UserError(
-                f"{bucket}: {self._server} does not answer ({type(error).__name__}); AWS_ENDPOINT_URL says "
-                "which server is asked; when it answers, the same command goes on from here"
-            )
-        if isinstance(error, boto.ParamValidationError):
-            return UserError(f"{bucket}: is no name of a bucket, or an object's is longer than S3 takes")
-        return UserError(f"{bucket}: cannot be used ({type(error).__name__})")
+        return UserError(f"bucket s3://{self._name}: {advise(error, self._server, self._attempts)}")
 
 
 def _way(size: int) -> str:
     return _WHOLE if size <= PART_BYTES else _IN_PARTS
-
-
-def _condition(if_absent: bool) -> dict[str, str]:
-    return {"IfNoneMatch": "*"} if if_absent else {}
 
 
 def _repeated(error: boto.ClientError) -> bool:

@@ -71,33 +71,14 @@ def untrained() -> Callable[..., str]:
         # Not at import time: most tests need no torch.
         import torch
 
-        from filters.classifier.artifact import CLASSIFIER_VERSION, Card, save_classifier, weights_bytes
+        from filters.classifier.artifact import save_classifier, weights_bytes
         from filters.classifier.backbones import build_model
-        from filters.classifier.look import Look
         from shards.store import Store
+        from tests.cards import empty_card
 
         torch.manual_seed(0)
         weights = weights_bytes(build_model("resnet18", {}))
-        card = Card(
-            version=CLASSIFIER_VERSION,
-            start="random",
-            device="cpu",
-            weights=hashlib.sha256(weights).hexdigest(),
-            backbone="resnet18",
-            shape={},
-            look=Look(frames=2, width_px=40, height_px=24),
-            temperature=1.0,
-            rule=rule,
-            metrics={},
-            reliability=[],
-            labels="",
-            counts={},
-            train=[],
-            validation=[],
-            folds=3,
-            settings={},
-            libraries={},
-        )
+        card = empty_card(weights, rule=rule)
         return save_classifier(Store(folder), card, weights)
 
     return save

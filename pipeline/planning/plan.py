@@ -23,10 +23,10 @@ from pipeline.planning.costs import FIGURES, Limit, Terms, figures, limit, verdi
 from pipeline.planning.estimate import Interval, Probed, interval, predict_totals, spread
 from pipeline.planning.meter import Meter, Spent
 from pipeline.progress import Progress
-from pipeline.running import at_work
 from pipeline.scratch import held_bytes
 from shards.errors import UserError
 from shards.index import index_name
+from shards.runs import announce
 from shards.store import Store
 
 _HOUR_S = 3600.0
@@ -66,8 +66,8 @@ def plan(config: BuildConfig, terms: Terms, sample: int, engine: Engine, progres
     Raises:
         UserError: nothing waits, or none of the sample could be tried.
     """
-    with at_work(Store(config.dataset), progress) as told:
-        return _plan(config, terms, sample, engine, told)
+    with announce(Store(config.dataset), "build"):
+        return _plan(config, terms, sample, engine, progress)
 
 
 def _plan(config: BuildConfig, terms: Terms, sample: int, engine: Engine, progress: Progress) -> Plan:

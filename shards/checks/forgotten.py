@@ -34,6 +34,7 @@ from shards.tombstones import forgotten_ids, tombstone_name
 _TEXT = "names a forgotten video"
 _MARK, _MARK_AT = b"ftyp", 4
 """How an mp4 begins: ISO/IEC 14496-12, 4.3."""
+_LARGEST_BOX_BYTES = 4096
 _LARGEST_CLIP_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES = 8 * 1024 * 1024
 _FOREIGN = "; it is not of Genieset's making: delete it, or clean it yourself"
@@ -194,6 +195,9 @@ def _anywhere(
     for start in [place - _MARK_AT for place in _places(file, _MARK)]:
         if start < 0 or start in judged:
             continue
+        file.seek(start)
+        if not 0 < int.from_bytes(file.read(_MARK_AT)) <= _LARGEST_BOX_BYTES:
+            continue  # so much a first box never has
         file.seek(start)
         try:
             found = sum(digest in packets for digest in packet_digests(file.read(_LARGEST_CLIP_BYTES)))

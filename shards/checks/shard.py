@@ -17,10 +17,9 @@ from shards.checks.tar import TarSeen, check_tar
 from shards.index import index_name, index_table
 from shards.keys import clip_key, parse_key, split_of
 from shards.manifest import ShardEntry
+from shards.names import HASH_CHARS
 from shards.records import INDEX_SCHEMA, Placed
 from shards.store import Store, write_parquet
-
-_HASH_CHARS = 8
 
 # So many rows take a gigabyte; the largest shard that makes sense has a hundredth of them.
 _MOST_ROWS = 1_000_000
@@ -101,7 +100,7 @@ class _Check:
                 tar += self._of_tar(file, seen, problems)
         except FileNotFoundError:
             tar.append(Fault(name, "is missing"))
-            if _named(name) != self.expected.entry.sha256[:_HASH_CHARS]:
+            if _named(name) != self.expected.entry.sha256[:HASH_CHARS]:
                 tar.append(self._field("name", f"is {name!r}, and its sha256 {self.expected.entry.sha256}"))
         except Exception as error:
             tar.append(Fault(name, f"cannot be read: {told(error)}"))
@@ -168,7 +167,7 @@ class _Check:
             yield self._field("split", f"is {entry.split!r}; the shard is called {entry.name}")
         named = _named(entry.name)
         if seen.sha256 == entry.sha256:
-            if named != seen.sha256[:_HASH_CHARS]:
+            if named != seen.sha256[:HASH_CHARS]:
                 yield self._field("name", f"is {entry.name!r}, and its bytes have sha256 {seen.sha256}")
             if seen.size_bytes != entry.bytes:
                 yield self._field("bytes", f"is {entry.bytes}; {entry.name} has {seen.size_bytes}")
@@ -177,7 +176,7 @@ class _Check:
                 if seen.faults:
                     yield from check_order(file, entry.name, self.rows)
             return
-        if named == seen.sha256[:_HASH_CHARS]:
+        if named == seen.sha256[:HASH_CHARS]:
             yield self._field(
                 "sha256", f"is {entry.sha256}; {entry.name} is as it is named and has {seen.sha256}"
             )

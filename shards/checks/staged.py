@@ -17,11 +17,10 @@ from shards.checks.shard import rows_differ
 from shards.checks.table import check_table
 from shards.checks.tar import check_tar
 from shards.index import index_name
+from shards.names import HASH_CHARS
 from shards.records import INDEX_SCHEMA, Placed
 from shards.store import Store
 from shards.wide import WIDE_SCHEMA, WIDE_SETTINGS, wide_name
-
-_HASH_CHARS = 8
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _check_tar(store: Store, staged: StagedPack, rows: Sequence[Placed]) -> Iter
         # A cut writes a whole rate as an integer, where a Parquet column has only floats.
         tries = [check_tar(file, staged.pack, some, named) for some in (_as_cut(sound), sound)]
         seen = min(tries, key=lambda one: len(one.faults))
-        whole = seen.sha256[: len(named)] == named and len(named) >= _HASH_CHARS
+        whole = seen.sha256[: len(named)] == named and len(named) >= HASH_CHARS
         if whole and rows and (seen.faults or problems):
             # The name vouches for the tar.
             yield from rows_differ(index_name(staged.pack), rows, rows_of_tar(file, {}))

@@ -152,13 +152,18 @@ def test_the_same_again_is_no_new_version_and_a_rule_that_drops_nothing_shares_a
     assert second.shards == first.shards
 
 
+def object_of(version: Version, suffix: str) -> str:
+    tar = version.shards[2].name
+    return tar if suffix == "tar" else index_name(tar)
+
+
 @pytest.mark.parametrize("suffix", ["tar", "parquet"])
 def test_an_object_that_is_gone_is_made_again_and_nothing_else_changes(
     config: BuildConfig, suffix: str
 ) -> None:
     store = Store(config.dataset)
     first = published(config)
-    name = first.shards[2].name if suffix == "tar" else index_name(first.shards[2].name)
+    name = object_of(first, suffix)
     data = store.read(name)
     store.remove(name)
     assert published(config) == first
@@ -171,13 +176,12 @@ def test_an_object_that_is_damaged_is_made_again_once_it_is_looked_at(
 ) -> None:
     store = Store(config.dataset)
     first = published(config)
-    tar = first.shards[2].name
-    name = tar if rotten == "tar" else index_name(tar)
+    name = object_of(first, rotten)
     data = store.read(name)
     store.put(name, data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
     if rotten == "tar":
         # Of the same size it looks whole, as long as its index is there.
-        store.remove(index_name(tar))
+        store.remove(index_name(name))
     assert published(config) == first
     assert store.read(name) == data
     assert verify(store, first).faults == ()

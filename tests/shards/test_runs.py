@@ -117,7 +117,7 @@ def test_a_run_that_was_taken_for_dead_does_not_come_back(store: Store) -> None:
         run.check()
         store.remove(run.name)
         run.check(known_s=3600)
-        run.beat(after_s=0)
+        run.beat()
         assert store.list("runs") == []
         with pytest.raises(UserError, match=r"taken for dead.*run the same command again"):
             run.check()

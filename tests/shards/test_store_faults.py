@@ -16,7 +16,7 @@ import pytest
 from shards.bucket import Patience
 from shards.errors import UserError
 from shards.garbage import YOUNG_S, collect_garbage, find_garbage
-from shards.s3 import PART_BYTES
+from shards.s3_uploads import PART_BYTES
 from shards.store import Store
 from tests.proxy import Proxy
 from tests.stores import ROOT, aws, client, serve_s3

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from filters.classifier.artifact import CLASSIFIER_VERSION, Card, save_classifier
+from filters.classifier.artifact import save_classifier
 from filters.classifier.folds import hash_videos
-from filters.classifier.look import Look
 from labelling.answers import Answer, Answers, export
 from labelling.database import Database
 from labelling.purge import find_labels, purge_labels
@@ -26,8 +25,10 @@ from shards.catalog import read_clips
 from shards.export.base import export_kinds
 from shards.export.write import export_version
 from shards.garbage import collect_garbage
+from shards.keys import file_video_id
 from shards.manifest import read_version
 from shards.store import Store
+from tests.cards import empty_card
 from tests.published import publish_hostile
 from tests.quiet import Quiet
 
@@ -63,7 +64,11 @@ def with_everything(make_video: Callable[..., Path], tmp_path_factory: pytest.Te
     store = Store(config.dataset)
     clips = read_clips(store)
     assert clips is not None
-    ids = sorted(set(clips["video_id"].to_pylist()), key=lambda one: _number(root, one))
+    named = {
+        file_video_id(hashlib.sha256(path.read_bytes()).hexdigest()): path.name
+        for path in (root / "videos").glob("*.mp4")
+    }
+    ids = sorted(set(clips["video_id"].to_pylist()), key=lambda video_id: named[video_id])
     # Another version, of one clip less, and a pack that nobody names.
     pack = next(name for name in store.list("packs") if ids[0] in name and name.endswith(".tar"))
     store.put(pack.replace(pack[-12:-4], "0badcafe"), store.read(pack))
@@ -84,15 +89,6 @@ def with_everything(make_video: Callable[..., Path], tmp_path_factory: pytest.Te
     return Dataset(later, tuple(ids[:3]))
 
 
-def _number(root: Path, video_id: str) -> str:
-    from shards.keys import file_video_id
-
-    for path in sorted((root / "videos").glob("*.mp4")):
-        if file_video_id(hashlib.sha256(path.read_bytes()).hexdigest()) == video_id:
-            return path.name
-    raise AssertionError(video_id)
-
-
 def _label(store: Store) -> None:
     clips = read_clips(store)
     assert clips is not None
@@ -109,26 +105,7 @@ def _label(store: Store) -> None:
 def _learn(store: Store, ids: list[str]) -> None:
     """The card of a classifier that learned from all of these videos; nobody asks for its weights."""
     weights = b"some weights"
-    card = Card(
-        version=CLASSIFIER_VERSION,
-        weights=hashlib.sha256(weights).hexdigest(),
-        backbone="resnet18",
-        shape={},
-        look=Look(frames=2, width_px=40, height_px=24),
-        temperature=1.0,
-        rule=None,
-        metrics={},
-        reliability=[],
-        labels="",
-        counts={},
-        train=hash_videos(ids[:-1]),
-        validation=hash_videos(ids[-1:]),
-        folds=3,
-        start="random",
-        device="cpu",
-        settings={},
-        libraries={},
-    )
+    card = empty_card(weights, train=hash_videos(ids[:-1]), validation=hash_videos(ids[-1:]))
     save_classifier(Store(f"{store.root}/classifiers"), card, weights)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import Any
 
-from pipeline.engine import NotYet, Outcome, Part, Work
 from pipeline.engine.child import OneChild
 from pipeline.forget import forget
 from pipeline.verify_forgotten import Objects, look, verify_forgotten
@@ -19,9 +18,6 @@ from shards.query import keys_where, read_views
 from shards.store import Store
 from tests.pipeline.forget.conftest import LABELS, Dataset
 from tests.quiet import Quiet
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 DEADLY = "reports/gc-000666.json"
 
@@ -36,16 +32,8 @@ def look_and_die(task: Objects) -> dict[str, list[Fault]]:
 class Frail:
     """An engine on which that happens."""
 
-    def run(
-        self,
-        function: Work[T, R],
-        units: Iterable[T | NotYet],
-        first: Callable[[T], Part],
-        *,
-        alone: bool = False,
-    ) -> Iterator[tuple[T, Outcome[R]]]:
-        chosen = look_and_die if function is look else function
-        return OneChild().run(chosen, units, first, alone=alone)  # type: ignore[arg-type]
+    def run(self, function: Any, *rest: Any, **options: Any) -> Iterator[Any]:
+        return OneChild().run(look_and_die if function is look else function, *rest, **options)
 
 
 def test_whatever_lies_there_it_comes_to_its_end(dataset: Dataset) -> None:
