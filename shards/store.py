@@ -261,6 +261,8 @@ def is_url(place: str) -> bool:
 def _backend(url: str, patience: Patience) -> Backend:
     found = _URL.match(url)
     scheme = found["scheme"].lower() if found else "file"
+    if not url:
+        raise UserError("dataset: its name is empty; give a folder or a URL")
     if meant := _SLIP.match(url):
         raise UserError(f"dataset {url}: did you mean {meant['scheme']}://{meant['rest']}?")
     if scheme == "file":

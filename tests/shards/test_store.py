@@ -15,6 +15,11 @@ def objects(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
+def test_a_name_is_not_empty() -> None:
+    with pytest.raises(UserError, match="its name is empty; give a folder or a URL"):
+        Store("")
+
+
 @pytest.mark.parametrize(
     ("slip", "meant"), [("s3:/bucket/x", "s3://bucket/x"), ("gs:b/x", "gs://b/x"), ("S3:b", "S3://b")]
 )
