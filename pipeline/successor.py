@@ -19,6 +19,7 @@ from pipeline.config import CurateSettings
 from pipeline.curate import KEPT, hold_to_shares
 from pipeline.progress import Progress
 from pipeline.publish import next_number, placed_clips, shard_place, write_clips
+from shards.ahead import in_order
 from shards.catalog import (
     CLIPS,
     VIDEOS,
@@ -184,6 +185,8 @@ def _without(
         ) from error
 
 
-def _read(store: Store, tar: str, clips: list[Placed]) -> Iterator[tuple[Placed, EncodedClip]]:
-    for placed in clips:
-        yield placed, read_clip(store, tar, placed)
+def _read(store: Store, tar: str, clips: Sequence[Placed]) -> Iterator[tuple[Placed, EncodedClip]]:
+    def read(placed: Placed) -> tuple[Placed, EncodedClip]:
+        return placed, read_clip(store, tar, placed)
+
+    return in_order(store, read, clips, lambda placed: placed.size)

@@ -17,7 +17,6 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from shards.ahead import in_order
 from shards.backend import STAGING
 from shards.catalog import CATALOG_NAME, CURATED, named_by_content
 from shards.errors import UserError
@@ -41,7 +41,6 @@ LABELS_DATABASE = "labels/labels.sqlite3"
 
 _UNTOUCHED = ("versions/", "runs/", LABELS_DATABASE)
 _ORDER = ("catalog", "shards", "exports", "candidates", "commits", "attempts", "scores", "packs")
-_INDEXES_AT_ONCE = 8
 _OF_THE_VIDEO = frozenset({"video_id", "key", "pack", "video.video_id"})
 # A classifier's card is named by its hash: without a line it would only be a damaged one.
 _WHOLE = frozenset({"shards", "packs", "scores", "exports", "quarantine", "classifiers", STAGING})
@@ -54,9 +53,8 @@ def holding_tars(store: Store, folder: Literal["shards", "packs"], video_ids: fr
     Where an index is missing or damaged, the tar itself is looked at.
     """
     tars = [name for name in store.list(folder) if name.endswith(".tar") and is_ours(name)]
-    with ThreadPoolExecutor(_INDEXES_AT_ONCE, thread_name_prefix="index") as pool:
-        videos = pool.map(lambda tar: _videos_in(store, tar), tars)
-        return [tar for tar, there in zip(tars, videos, strict=True) if not video_ids.isdisjoint(there)]
+    videos = in_order(store, lambda tar: _videos_in(store, tar), tars)
+    return [tar for tar, there in zip(tars, videos, strict=True) if not video_ids.isdisjoint(there)]
 
 
 def also_packs(mentions: Mentions, packs: Iterable[str], known: Iterable[str]) -> Mentions:
