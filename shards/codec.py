@@ -31,8 +31,9 @@ CLIP_FPS = 10
 CLIP_FRAMES = 160
 GOP_FRAMES = 16
 
-CODEC_VERSION = 2
-"""Raised whenever the same frames would become other bytes: packs of another version are cut anew."""
+CODEC_VERSION = 3
+"""Raised whenever the same frames would become other bytes, or an index would tell more of them: packs of
+another version are cut anew."""
 
 Frames = npt.NDArray[np.uint8]
 """I420 pictures, `[T, H * 3 // 2, W]` uint8, BT.601 limited range."""
