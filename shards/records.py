@@ -91,9 +91,11 @@ class Placed:
     def from_row(cls, row: dict[str, Any]) -> Placed:
         """The inverse of `as_row`."""
         clip = {name: row[name] for name in Clip.__dataclass_fields__}
+        place: dict[str, Any] = {name: row[name] for name in _PLACE}
+        place |= {name: tuple(row[name]) for name in _LISTS}
         return cls(
             clip=Clip(**clip | {"content_box": ContentBox(*row["content_box"])}),
-            **{name: tuple(row[name]) if name in _LISTS else row[name] for name in _PLACE},
+            **place,
         )
 
 
