@@ -10,8 +10,10 @@ happened. There is nothing to merge, and no state of a rank: a few integers and 
 checkpoint. The number of ranks has to divide `batch_size`: where it may change, choose one that all of the
 numbers divide (48 for 1, 2, 3, 4, 6, 8).
 
-torchrun (torch 2.14) sets `RANK` and `WORLD_SIZE`; with `--nnodes 1:4 --max-restarts 9` it starts the
-ranks that are left anew. `examples/train_torchrun.py`.
+torchrun (torch 2.14) sets `RANK` and `WORLD_SIZE`. With `--max-restarts 9` it starts all ranks anew when one
+is lost, with `--nnodes 1:4` also on fewer or more nodes; its c10d rendezvous then needs
+`TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1`, or the new ranks find addresses of the old ones in its store
+(pytorch#135712). `examples/train_torchrun.py`.
 
 Ray Train (2.60; its V2, which `RAY_TRAIN_V2_ENABLED` no longer has to ask for):
 

@@ -24,9 +24,9 @@ Windows = list[tuple[str, int, int]]
 
 
 def light(dataset: str, saved: dict[str, Any] | None, rank: int, world_size: int) -> tuple[Any, Any]:
-    from trainer_bridge.batches import GlobalBatches
+    from trainer_bridge.batches import BatchSettings, GlobalBatches
 
-    batches = GlobalBatches(dataset, split="train", batch_size=BATCH_SIZE, window=16, seed=SEED, version=None)
+    batches = GlobalBatches(dataset, BatchSettings(BATCH_SIZE, seed=SEED))
     reader = batches.open_reader()
     step = 0
     if saved:
@@ -35,9 +35,10 @@ def light(dataset: str, saved: dict[str, Any] | None, rank: int, world_size: int
 
     def take() -> Windows:
         nonlocal step
-        windows = [reader.read(place) for place in batches.share(step, rank, world_size)]
+        share = reader.read(batches.share(step, rank, world_size))
         step += 1
-        return [(window.key, window.start, zlib.crc32(window.planes.tobytes())) for window in windows]
+        pixels = [zlib.crc32(planes.tobytes()) for planes in share.planes]
+        return list(zip(share.keys, share.starts, pixels, strict=True))
 
     return take, lambda: batches.state | {"step": step}
 
