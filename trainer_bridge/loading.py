@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from shards.errors import UserError
+from shards.manifest import ShardEntry
+from shards.store import Store
 from trainer_bridge.batches import GlobalBatches
 from trainer_bridge.order import WindowPlace
 from trainer_bridge.windows import Share, WindowReader
@@ -71,6 +73,10 @@ class Shares(Sampler[list[WindowPlace]]):
     def share(self, step: int) -> list[WindowPlace]:
         """The windows of a step."""
         return self._batches.share(step, self._rank, self._world_size)
+
+    def ahead(self) -> list[tuple[Store, ShardEntry]]:
+        """The shards that will mostly be read from the next step on."""
+        return self._batches.ahead(self.step, self._rank, self._world_size)
 
     def __iter__(self) -> Iterator[list[WindowPlace]]:
         return map(self.share, count(self.step))

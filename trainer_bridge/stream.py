@@ -24,6 +24,7 @@ from trainer_bridge.indexes import Starts
 from trainer_bridge.loading import HostBatch, Shares, Windows
 from trainer_bridge.order import Short
 from trainer_bridge.orphans import end_with_parent
+from trainer_bridge.prefetch import Prefetcher
 from trainer_bridge.state import StreamState
 from trainer_bridge.windows import Replaced
 
@@ -159,6 +160,10 @@ class Stream:
         self._feed = feed
         self._damaged: set[str] = set()
         self._max_damaged = max_damaged
+        self._prefetcher: Prefetcher | None = None
+        if cache:
+            batches.check_cache(cache)
+            self._prefetcher = Prefetcher(cache, shares.ahead)
         self._loader: DataLoader[HostBatch | UserError] = DataLoader(
             Windows(batches.open_reader),
             sampler=shares,
@@ -202,6 +207,8 @@ class Stream:
             raise
         step = self._shares.step
         self._shares.step += 1
+        if self._prefetcher:
+            self._prefetcher.advance()
         share = host.share
         video = self._feed(host)
         return Batch(
@@ -234,6 +241,12 @@ class Stream:
             self._plan.check(state)
         self._shares.step = int(state["step"])
         self._batches = None
+
+    def close(self) -> None:
+        """End the workers and what is fetched ahead; the stream can be asked again all the same."""
+        self._batches = None
+        if self._prefetcher:
+            self._prefetcher.close()
 
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the pictures in pixels, as the stream's first window has them."""
