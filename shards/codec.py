@@ -250,10 +250,14 @@ def copy_planes(pictures: Sequence[VideoFrame], frames: Frames) -> None:
         if (picture.format.name, picture.width, picture.height) != ("yuv420p", width, height):
             raise CodecError(f"frame {number} is of another size or kind: {picture.format}")
         y, cb, cr = picture.planes
-        # Rows of a plane are padded to a length that the decoder likes.
-        luma[number] = np.ndarray((height, width), np.uint8, y, 0, (y.line_size, 1))
-        chroma[number, 0] = np.ndarray((height // 2, half), np.uint8, cb, 0, (cb.line_size, 1))
-        chroma[number, 1] = np.ndarray((height // 2, half), np.uint8, cr, 0, (cr.line_size, 1))
+        luma[number] = _rows(y, height, width)
+        chroma[number, 0] = _rows(cb, height // 2, half)
+        chroma[number, 1] = _rows(cr, height // 2, half)
+
+
+def _rows(plane: Any, height: int, width: int) -> Frames:
+    """A plane where it lies; its rows are padded to a length that the decoder likes."""
+    return np.ndarray((height, width), np.uint8, plane, 0, (plane.line_size, 1))
 
 
 def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:

@@ -106,8 +106,8 @@ class GlobalBatches:
             if order.windows_per_epoch < min(most, settings.batch_size):
                 raise UserError(
                     f"batch_size: {settings.batch_size} is too large: split {settings.split} of dataset "
-                    f"{part.store.url} has {order.windows_per_epoch} windows of {settings.window} frames; choose "
-                    "a smaller one, or a smaller window"
+                    f"{part.store.url} has {order.windows_per_epoch} windows of {settings.window} frames; "
+                    "choose a smaller one, or a smaller window"
                 )
         readers = [ReaderPart(part.store, part.shards, part.rows) for part in self._parts]
         self.open_reader = partial(WindowReader, readers, settings.rules, cache)
@@ -176,15 +176,16 @@ class _Part:
             clips = list(self.selection.clips_by_frames)
             if not any(clips):
                 raise UserError(
-                    f"where: {settings.where!r} holds for no clip of split {settings.split} of dataset {store.url}"
+                    f"where: {settings.where!r} holds for no clip of split {settings.split} of dataset "
+                    f"{store.url}"
                 )
-        self.rows = self.selection and self.selection.rows
+        self.rows = self.selection.rows if self.selection else None
         self.windows = [windows_in(of_shard, settings.window, settings.short) for of_shard in clips]
         if not any(self.windows):
             longest = max(frames for of_shard in clips for frames in of_shard)
             raise UserError(
-                f"window: split {settings.split} of dataset {store.url} has no clip of {settings.window} frames; "
-                f"the longest has {longest}"
+                f"window: split {settings.split} of dataset {store.url} has no clip of {settings.window} "
+                f"frames; the longest has {longest}"
             )
 
 

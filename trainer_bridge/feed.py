@@ -1,6 +1,5 @@
 """Stub."""
 
-import torch
 from trainer_bridge.device import i420_to_rgb
 
 

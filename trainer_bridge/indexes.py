@@ -166,13 +166,14 @@ def _read(store: Store, entry: ShardEntry) -> pa.Table:
 def damaged(store: Store, name: str, how: str) -> UserError:
     """What is told of an object that is not as it was published."""
     return UserError(
-        f"{store.where(name)}: is damaged ({how}); bring the published file back; `genieset verify` tells all damage"
+        f"{store.where(name)}: is damaged ({how}); bring the published file back; `genieset verify` tells all "
+        "damage"
     )
 
 
 def missing(store: Store, name: str) -> UserError:
     """What is told of an object that is not there."""
     return UserError(
-        f"{store.where(name)}: missing, though the dataset's version names it; bring it back, or publish anew "
-        "with `genieset build`"
+        f"{store.where(name)}: missing, though the dataset's version names it; bring it back, or publish "
+        "anew with `genieset build`"
     )

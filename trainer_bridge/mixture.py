@@ -86,8 +86,8 @@ def whole_shares(weights: Sequence[float]) -> list[int]:
     shares = [share // gcd(*shares) for share in shares]
     if sum(shares) > LONGEST_PERIOD:
         raise UserError(
-            f"weights: {', '.join(map(str, weights))} repeat only after {sum(shares):,} windows; give weights "
-            f"of fewer digits, or whole numbers whose sum is at most {LONGEST_PERIOD:,}"
+            f"weights: {', '.join(map(str, weights))} repeat only after {sum(shares):,} windows; give "
+            f"weights of fewer digits, or whole numbers whose sum is at most {LONGEST_PERIOD:,}"
         )
     return shares
 

@@ -12,7 +12,7 @@ from trainer_bridge.cache import Cache
 from trainer_bridge.indexes import ShardIndex, Span, damaged, missing
 
 CLOSE_BYTES = 16 * 1024
-"""Places of one shard that lie nearer to each other are read at once: a request costs more than these bytes."""
+"""Places of one shard that lie nearer than this are read at once: a request costs more than these bytes."""
 
 
 class OpenShard:
@@ -39,9 +39,11 @@ class OpenShard:
         if self._cache and not self._copy:
             self._copy = self._cache.ranges(self.store, self._entry)
         try:
-            if not self._copy and not self._published:
+            if self._copy:
+                return self._copy.read(byte, size)
+            if not self._published:
                 self._published = self._open()
-            return (self._copy or self._published).read(byte, size)
+            return self._published.read(byte, size)
         except FileNotFoundError:
             raise missing(self.store, self._entry.name) from None
 
@@ -59,9 +61,8 @@ class OpenShard:
     def _open(self) -> Ranges:
         size = self.store.size_bytes(self._entry.name)
         if size != self._entry.bytes:
-            raise damaged(
-                self.store, self._entry.name, f"has {size:,} bytes, was published with {self._entry.bytes:,}"
-            )
+            told = f"has {size:,} bytes, was published with {self._entry.bytes:,}"
+            raise damaged(self.store, self._entry.name, told)
         return self.store.ranges(self._entry.name)
 
 
@@ -72,15 +73,25 @@ class Piece:
     Attributes:
         span: from the first window's first frame to the last one's last.
         byte: where the groups begin in the tar.
-        size: how many bytes they are.
+        sizes: of their packets, in bytes.
         windows: the windows' numbers in the batch, each with its own span.
     """
 
     shard: OpenShard
     span: Span
     byte: int
-    size: int
+    sizes: list[int]
     windows: list[tuple[int, Span]]
+
+    @classmethod
+    def of(cls, shard: OpenShard, number: int, span: Span) -> Piece:
+        """One window's own groups."""
+        return cls(shard, span, *shard.index.packets(span), [(number, span)])
+
+    @property
+    def size(self) -> int:
+        """How many bytes the groups are."""
+        return sum(self.sizes)
 
 
 def pieces(wanted: Iterable[tuple[OpenShard, Span]]) -> list[Piece]:
@@ -91,10 +102,9 @@ def pieces(wanted: Iterable[tuple[OpenShard, Span]]) -> list[Piece]:
         if last and last.shard is shard and last.span.touches(span):
             last.span = last.span.through(span)
             last.windows.append((number, span))
-            last.size = sum(shard.index.packets(last.span)[1])
+            _, last.sizes = shard.index.packets(last.span)
         else:
-            byte, sizes = shard.index.packets(span)
-            found.append(Piece(shard, span, byte, sum(sizes), [(number, span)]))
+            found.append(Piece.of(shard, number, span))
     return found
 
 

@@ -65,13 +65,13 @@ def select(store: Store, version: Version, shards: Sequence[ShardEntry], where: 
             "`genieset verify` tells what is wrong"
         )
     asked = clips.drop_columns(["shard_number"]).append_column(_NUMBER, pa.array(np.arange(len(clips))))
-    found = [np.sort(numbers_where({CLIPS: asked}, where, _NUMBER)) for _ in range(2)]
-    if not np.array_equal(*found):
+    found, again = (np.sort(numbers_where({CLIPS: asked}, where, _NUMBER)) for _ in range(2))
+    if not np.array_equal(found, again):
         raise UserError(
             f"where: {where!r} selects other clips each time it is asked; leave out what is random"
         )
     n_frames = clips["n_frames"].to_numpy()
-    parts = np.split(found[0], np.searchsorted(found[0], bounds[1:-1]))
+    parts = np.split(found, np.searchsorted(found, bounds[1:-1]))
     return Selection(
         rows=tuple(part - first for part, first in zip(parts, bounds.tolist(), strict=False)),
         clips_by_frames=tuple(_counted(n_frames[part]) for part in parts),

@@ -8,7 +8,6 @@ settings, is the number of the next step.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -260,8 +259,8 @@ class Stream:
                     raise
         else:
             raise UserError(
-                f"step {self.step}: workers died {_MOST_DEATHS} times while they read {self._waited_for()}; if "
-                "memory is short, choose fewer workers or a smaller batch_size"
+                f"step {self.step}: workers died {_MOST_DEATHS} times while they read {self._waited_for()}; "
+                "if memory is short, choose fewer workers or a smaller batch_size"
             )
         if isinstance(found, UserError):
             # A new one: raised itself, it would hold this frame, and with it the workers, alive.
@@ -278,8 +277,8 @@ class Stream:
             self._damaged.add(one.key)
         if len(self._damaged) > self._max_damaged:
             raise UserError(
-                f"{replaced[-1].why}; with it {len(self._damaged)} clips are, more than max_damaged={self._max_damaged}; "
-                "`genieset verify` finds all damage"
+                f"{replaced[-1].why}; with it {len(self._damaged)} clips are, more than "
+                f"max_damaged={self._max_damaged}; `genieset verify` finds all damage"
             )
 
 

@@ -157,7 +157,7 @@ class WindowReader:
         """Decode the windows of a piece into the share; returns those that are damaged."""
         begun = perf_counter()
         try:
-            pictures = self._pictures(piece.shard, piece.span, data)
+            pictures = self._pictures(piece, data)
             for number, span in piece.windows:
                 first = span.start - piece.span.first_frame
                 self._fill(share, number, pictures[first : first + span.frames], piece.shard, span)
@@ -167,29 +167,30 @@ class WindowReader:
             # Only those in whose own bytes the damage is, so that it does not matter who reads with whom.
             found: dict[int, CodecError] = {}
             for number, span in piece.windows:
-                byte, sizes = piece.shard.index.packets(span)
-                alone = Piece(piece.shard, span, byte, sum(sizes), [(number, span)])
-                found |= self._decode(alone, data[byte - piece.byte :][: alone.size], share)
+                alone = Piece.of(piece.shard, number, span)
+                found |= self._decode(alone, data[alone.byte - piece.byte :][: alone.size], share)
             return found
         finally:
             share.decode_s += perf_counter() - begun
         return {}
 
-    def _pictures(self, shard: OpenShard, span: Span, data: bytes) -> list[VideoFrame]:
-        """The pictures from the first frame of a span's first group to its last frame.
+    def _pictures(self, piece: Piece, data: bytes) -> list[VideoFrame]:
+        """The pictures from the first frame of a piece's first group to its last frame.
 
         Raises:
             CodecError: bytes are not those that were published, or do not decode.
         """
-        _, sizes = shard.index.packets(span)
+        span, sizes, index = piece.span, piece.sizes, piece.shard.index
         packets = split_packets(data, sizes)
-        byte, view = 0, memoryview(data)
-        for number in range(span.end_group - span.first_group):
-            end = byte + sum(sizes[number * span.gop_frames : (number + 1) * span.gop_frames])
-            if zlib.crc32(view[byte:end]) != shard.index.crc32(span.row, span.first_group + number):
+        if span.end_group - span.first_group == 1:
+            checks = [data]
+        else:
+            gop = span.gop_frames
+            checks = [b"".join(packets[first : first + gop]) for first in range(0, len(packets), gop)]
+        for group, check in enumerate(checks, span.first_group):
+            if zlib.crc32(check) != index.crc32(span.row, group):
                 raise CodecError("crc32")
-            byte = end
-        extradata = shard.index.extradata(span.row)
+        extradata = index.extradata(span.row)
         if extradata not in self._decoders:
             self._decoders[extradata] = PacketDecoder(extradata)
         return self._decoders[extradata].pictures(packets[: span.start + span.frames - span.first_frame])
@@ -201,10 +202,11 @@ class WindowReader:
         if not share.planes.size:
             share.planes = np.empty((*share.planes.shape[:2], *shape), np.uint8)
         if share.planes.shape[2:] != shape:
+            (rows, width), (other_rows, other_width) = shape, share.planes.shape[2:]
             raise UserError(
-                f"{shard.where()}: clip {shard.index.key(span.row)} has frames of {shape[1]}x{shape[0] * 2 // 3}, "
-                f"others of its batch have {share.planes.shape[3]}x{share.planes.shape[2] * 2 // 3}; a batch has "
-                "one size: stream them apart, or select one size"
+                f"{shard.where()}: clip {shard.index.key(span.row)} has frames of {width}x{rows * 2 // 3}, "
+                f"others of its batch have {other_width}x{other_rows * 2 // 3}; a batch has one size: stream "
+                "them apart, or select one size"
             )
         copy_planes(pictures, share.planes[number, : span.frames])
         share.planes[number, span.frames :] = share.planes[number, span.frames - 1]
@@ -214,14 +216,12 @@ class WindowReader:
             draw = next_draw(draw)
             start_draw, window = divmod(draw, shard.index.windows)
             span = shard.index.span(window, start_draw)
-            found = pieces([(shard, span)])[0]
-            found.windows = [(number, span)]
-            for piece, data in self._fetch(reads([found]), share):
+            for piece, data in self._fetch(reads([Piece.of(shard, number, span)]), share):
                 if not self._decode(piece, data, share):
                     return span
         raise UserError(
-            f"{shard.where()}: {MOST_TRIES} windows of it, drawn in the place of a damaged one, are damaged too; "
-            "bring the published file back; `genieset verify` tells all damage"
+            f"{shard.where()}: {MOST_TRIES} windows of it, drawn in the place of a damaged one, are damaged "
+            "too; bring the published file back; `genieset verify` tells all damage"
         )
 
     def _shard(self, place: WindowPlace) -> OpenShard:

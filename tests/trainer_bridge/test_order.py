@@ -1,4 +1,5 @@
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_the_windows_of_a_visit_stay_together(counts: list[int], seed: int, visi
     places = order.locate(range(order.windows_per_epoch)) if order.windows_per_epoch else []
     follows = [
         (after.shard, after.window) == (before.shard, before.window + 1)
-        for before, after in zip(places, places[1:], strict=False)
+        for before, after in pairwise(places)
         if after.window % visit
     ]
     assert all(follows)
