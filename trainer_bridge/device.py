@@ -1,42 +1,156 @@
 """Planes to colours, on whatever device the planes lie.
 
-Half the bytes travel to the device, and the conversion, which costs a CPU more than decoding does,
-is three multiplications a pixel there.
+Half the bytes travel to the device. What chroma adds to red, green and blue is computed for half of the
+pixels and then added to luma, in buffers that are made once: that is what it takes to be cheap on a CPU.
 """
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import torch
 from torch import Tensor
 
-# ITU-R BT.601-7: the weights of red and blue in luma, and the range of 8-bit luma and chroma.
-_RED, _BLUE = 0.299, 0.114
-_GREEN = 1 - _RED - _BLUE
-_LUMA_ZERO, _LUMA_STEPS = 16, 219
-_CHROMA_ZERO, _CHROMA_STEPS = 128, 224
+from trainer_bridge.colour import CLIP_COLOUR, Colour
+
+PICTURE_TYPES: Final = (torch.float32, torch.bfloat16, torch.uint8)
+"""What pictures may be made of: numbers in [0, 1], or whole steps of 0 to 255."""
+
+# ITU-R BT.601-7 and BT.709-6: the weights of red and blue in luma.
+_WEIGHTS: Final = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+_CHROMA_ZERO = 128
+# Sums of luma and chroma lie between -290 and 547 steps: 16 bits leave room for 32nds of a step.
+_PART_BITS = 5
+# A CPU converts this many pixels at once: what lies between the passes stays in the cache of a core.
+_BLOCK_PIXELS = 1 << 17
+
+
+class _Terms(NamedTuple):
+    """A colour is `luma * y + chroma's terms + offset`, in steps."""
+
+    luma: float
+    red_cr: float
+    green_cb: float
+    green_cr: float
+    blue_cb: float
+    offset: float
+
+
+def planes_to_rgb(planes: Tensor, dtype: torch.dtype = torch.float32, colour: Colour = CLIP_COLOUR) -> Tensor:
+    """I420 pictures as RGB.
+
+    Chroma is repeated over its 2x2 pixels, as libswscale's scaler `neighbor` does it. Floats are exact to
+    1e-6, bfloat16 to its own precision. Steps are the exact value rounded, or the step beside it where the
+    exact value is within a 25th of the middle of two: against ffmpeg's most exact conversion of all colours
+    that a standard allows (`flags=neighbor+accurate_rnd+full_chroma_int`) they differ by 1 at most, and by
+    0.01 on average. Against ffmpeg's bicubic chroma a picture differs by half a step on average.
+
+    Args:
+        planes: `[..., H * 3 // 2, W]` uint8: H rows of luma, then the packed planes of Cb and Cr; H and W
+            are even.
+        dtype: one of `PICTURE_TYPES`.
+        colour: what the planes' numbers mean.
+
+    Returns:
+        `[..., 3, H, W]` of `dtype`, on the device of `planes`.
+
+    Raises:
+        ValueError: another `dtype`.
+    """
+    if dtype not in PICTURE_TYPES:
+        raise ValueError(f"dtype: {dtype}, where pictures are float32, bfloat16 or uint8")
+    *batch, rows, width = planes.shape
+    height = rows * 2 // 3
+    pixels = height * width
+    flat = planes.reshape(-1, rows * width)
+    rgb = torch.empty((len(flat), 3, height // 2, 2, width), dtype=dtype, device=planes.device)
+    block = max(1, len(flat) if planes.is_cuda else min(len(flat), _BLOCK_PIXELS // max(pixels, 1)))
+    convert = _Steps if dtype == torch.uint8 else _Floats
+    blocks = convert(block, height, width, dtype, _terms(colour), planes.device)
+    for first in range(0, len(flat), block):
+        part = flat[first : first + block]
+        chroma = part[:, pixels:].to(torch.int16)
+        # Each sample twice, side by side: times 257 is a byte beside itself.
+        chroma = chroma.mul_(257).view(torch.uint8).view(-1, 2, height // 2, 1, width)
+        luma = part[:, :pixels].view(-1, 1, height // 2, 2, width)
+        blocks.convert(luma, chroma, rgb[first : first + block])
+    return rgb.view(*batch, 3, height, width)
 
 
 def i420_to_rgb(planes: Tensor) -> Tensor:
-    """I420 pictures, BT.601 limited range, as RGB.
+    """`planes_to_rgb` of clips as `shards.codec` writes them: `[..., 3, H, W]` float32 in [0, 1]."""
+    return planes_to_rgb(planes)
 
-    Chroma is repeated over its 2x2 pixels: that is what swscale does unless asked for more, so a
-    model sees the pixels that every other reader of the shards would show it.
 
-    Args:
-        planes: `[..., H * 3 // 2, W]` uint8: H rows of luma, then the packed planes of Cb and Cr.
+class _Floats:
+    """Converts blocks of pictures to floats in [0, 1]."""
 
-    Returns:
-        `[..., 3, H, W]` float32 in [0, 1], on the device of `planes`.
+    def __init__(
+        self, block: int, height: int, width: int, dtype: torch.dtype, terms: _Terms, device: torch.device
+    ) -> None:
+        self._terms = _Terms(*(term / 255 for term in terms))
+        self._luma = torch.empty((block, 1, height // 2, 2, width), device=device)
+        self._chroma = torch.empty((block, 2, height // 2, 1, width), device=device)
+        self._less_y = torch.empty((block, 3, height // 2, 1, width), device=device)
+        # What is narrower than float32 is rounded once, at the end.
+        narrow = dtype != torch.float32
+        self._sum = torch.empty((block, 3, height // 2, 2, width), device=device) if narrow else None
+
+    def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
+        n = len(rgb)
+        y = self._luma[:n].copy_(luma).mul_(self._terms.luma)
+        less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n])
+        if self._sum is None:
+            torch.add(y, less_y, out=rgb)
+            rgb.clamp_(0, 1)
+        else:
+            rgb.copy_(torch.add(y, less_y, out=self._sum[:n]).clamp_(0, 1))
+
+
+class _Steps:
+    """Converts blocks of pictures to steps, by sums of 16-bit parts of a step."""
+
+    def __init__(
+        self, block: int, height: int, width: int, dtype: torch.dtype, terms: _Terms, device: torch.device
+    ) -> None:
+        parts = 1 << _PART_BITS
+        terms = terms._replace(offset=terms.offset + 0.5)  # what is cut off below is then rounded
+        self._terms = _Terms(*(term * parts for term in terms))
+        self._luma = torch.empty((block, 1, height // 2, 2, width), device=device)
+        self._chroma = torch.empty((block, 2, height // 2, 1, width), device=device)
+        self._less_y = torch.empty((block, 3, height // 2, 1, width), device=device)
+        self._luma_parts = torch.empty_like(self._luma, dtype=torch.int16)
+        self._less_y_parts = torch.empty_like(self._less_y, dtype=torch.int16)
+        self._sum = torch.empty((block, 3, height // 2, 2, width), dtype=torch.int16, device=device)
+        assert dtype == torch.uint8
+
+    def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
+        n = len(rgb)
+        # Luma is not negative: with a half added, cutting it off rounds it.
+        y = self._luma_parts[:n].copy_(self._luma[:n].copy_(luma).mul_(self._terms.luma).add_(0.5))
+        less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n]).round_()
+        total = torch.add(y, self._less_y_parts[:n].copy_(less_y), out=self._sum[:n])
+        rgb.copy_(total.bitwise_right_shift_(_PART_BITS).clamp_(0, 255))
+
+
+def _less_y(chroma: Tensor, terms: _Terms, floats: Tensor, out: Tensor) -> Tensor:
+    """What chroma adds to luma: `[n, 3, H / 2, 1, W]`, into `out`."""
+    cb, cr = floats.copy_(chroma).sub_(_CHROMA_ZERO).unbind(1)
+    red, green, blue = out.unbind(1)
+    torch.mul(cr, terms.red_cr, out=red)
+    torch.mul(cb, terms.green_cb, out=green).add_(cr, alpha=terms.green_cr)
+    torch.mul(cb, terms.blue_cb, out=blue)
+    return out.add_(terms.offset)
+
+
+def _terms(colour: Colour) -> _Terms:
+    """Cb = (B - Y) / (2 - 2 * BLUE) and Cr = (R - Y) / (2 - 2 * RED), solved for R, G and B.
+
+    The ranges are those of ITU-T H.273 for 8 bits.
     """
-    *batch, rows, width = planes.shape
-    height = rows * 2 // 3
-    flat = planes.flatten(-2).to(torch.float32)
-    luma, chroma = flat[..., : height * width], flat[..., height * width :]
-    y = ((luma - _LUMA_ZERO) / _LUMA_STEPS).view(*batch, 1, height, width)
-    chroma = ((chroma - _CHROMA_ZERO) / _CHROMA_STEPS).view(*batch, 2, height // 2, width // 2)
-    # Cb = (B - Y) / (2 - 2 * BLUE) and Cr = (R - Y) / (2 - 2 * RED), solved for R, G and B.
-    blue_less_y = (2 - 2 * _BLUE) * chroma[..., 0, :, :]
-    red_less_y = (2 - 2 * _RED) * chroma[..., 1, :, :]
-    green_less_y = -(_RED * red_less_y + _BLUE * blue_less_y) / _GREEN
-    less_y = torch.stack([red_less_y, green_less_y, blue_less_y], dim=-3)
-    return (y + less_y.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)).clamp_(0, 1)
+    red, blue = _WEIGHTS[colour.matrix]
+    green = 1 - red - blue
+    luma, chroma = (1.0, 1.0) if colour.full_range else (255 / 219, 255 / 224)
+    red_cr, blue_cb = (2 - 2 * red) * chroma, (2 - 2 * blue) * chroma
+    offset = 0.0 if colour.full_range else -16 * luma
+    return _Terms(luma, red_cr, -blue * blue_cb / green, -red * red_cr / green, blue_cb, offset)
