@@ -53,6 +53,10 @@ chromium:
 soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random; takes half an hour
 	$(BIN)/python -m tests.faults.soak
 
+.PHONY: stream-soak
+stream-soak: $(READY)  ## twenty thousand batches of a stream, and whether it holds on to anything; ten minutes
+	$(BIN)/python -m tests.trainer_bridge.soak_stream
+
 .PHONY: bench
 bench: demo  ## the benchmarks of the README, one after the other; takes two hours
 	$(BIN)/genieset bench cut --peers
