@@ -30,8 +30,8 @@ LOOKS = 10
 """Batches over which the least is taken: what is on its way from a worker is no growth."""
 
 MOST_GROWTH = {"memory_bytes": 8 * 2**20, "descriptors": 16}
-"""How the allocators and the shards that happen to be open may differ; a kilobyte or a descriptor kept of each
-batch would be 18 MB and 18,000 descriptors."""
+"""How allocators, and the shards that happen to be open, may differ; a kilobyte or a descriptor kept of each
+batch would make 18 MB and 18,000 descriptors."""
 
 MARK = "SOAK_OF"
 
