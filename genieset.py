@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from commands import (
     benching,
+    benching_stream,
     building,
     classifying,
     dataset,
@@ -76,6 +77,7 @@ bench_app.command("engine")(benching.bench_engine)
 bench_app.command("ledger")(benching.bench_ledger)
 bench_app.command("publish")(benching.bench_publish)
 bench_app.command("verify")(benching.bench_verify)
+bench_app.command("stream")(benching_stream.bench_stream)
 bench_app.command("quality")(benching.bench_quality)
 bench_app.command("duplicates")(benching.bench_duplicates)
 app.add_typer(bench_app, name="bench")

@@ -29,7 +29,7 @@ from trainer_bridge.state import StreamState, as_state, check_state
 from trainer_bridge.windows import ReaderPart, WindowReader
 
 Place = str | os.PathLike[str]
-Datasets = Place | Mapping[Place, float]
+Datasets = Place | Mapping[str, float]
 """A dataset's folder or URL, or several, each with its weight."""
 
 
@@ -124,10 +124,19 @@ class GlobalBatches:
         size = self._settings.batch_size
         return rank_share(self._order.locate(range(step * size, (step + 1) * size)), rank, world_size)
 
-    def ahead(self, step: int) -> list[tuple[Store, ShardEntry]]:
-        """The shards whose windows come from a step on, in the order in which they are first needed."""
-        found = self._order.shards_from(step * self._settings.batch_size)
+    def ahead(self, step: int, rank: int, world_size: int) -> list[tuple[Store, ShardEntry]]:
+        """The shards that a rank will mostly read from a step on, those that it needs first before others."""
+        found = self._order.ahead(step * self._settings.batch_size, rank, world_size)
         return [(self._parts[part].store, self._parts[part].shards[shard]) for part, shard in found]
+
+    def check_cache(self, cache: Cache) -> None:
+        """Refuse a cache that cannot hold the largest shard.
+
+        Raises:
+            UserError: it cannot.
+        """
+        for part in self._parts:
+            cache.check(part.store, part.shards)
 
     def names(self, places: Iterable[WindowPlace]) -> list[str]:
         """Where the shards of windows lie, for messages."""

@@ -30,12 +30,22 @@ from shards.backend import Ranges
 from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
-from trainer_bridge.copies import Copy, DiskError, Held, disk, is_at, lock_alone, locked, mark_used
+from trainer_bridge.copies import (
+    Copy,
+    DiskError,
+    Held,
+    disk,
+    held_in,
+    is_at,
+    lock_alone,
+    locked,
+    mark_used,
+    unlock,
+)
 
 _log = logging.getLogger(__name__)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_OURS = re.compile(r"[0-9a-f]{64}\.(tar|part)")
 _BLOCK_BYTES = 8 * 1024 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -193,7 +203,7 @@ class Cache:
     def _attempt(
         self, store: Store, entry: ShardEntry, keep: Collection[str], stopped: Callable[[], bool]
     ) -> Fetched:
-        if self._copy(entry).exists():
+        if self._is_whole(entry):
             return Fetched.THERE
         part = self._part(entry)
         with disk():
@@ -203,7 +213,7 @@ class Cache:
             if not locked(descriptor) or not is_at(descriptor, part):
                 return Fetched.BUSY
             try:
-                if self._copy(entry).exists():
+                if self._is_whole(entry):
                     return Fetched.THERE
                 if not self._reserve(descriptor, entry, keep):
                     return Fetched.NO_ROOM
@@ -217,10 +227,20 @@ class Cache:
                 if is_at(descriptor, part):
                     part.unlink(missing_ok=True)
         finally:
-            os.close(descriptor)
+            unlock(descriptor)
         self.counts.fetched += 1
         self.counts.fetched_bytes += entry.bytes
         return Fetched.THERE
+
+    def _is_whole(self, entry: ShardEntry) -> bool:
+        """Whether there is a copy; one that lost its end, as disks do when power fails, is taken away."""
+        try:
+            whole = self._copy(entry).stat().st_size == entry.bytes
+        except OSError:
+            return False
+        if not whole:
+            self.discard(entry)
+        return whole
 
     def _download(
         self, store: Store, entry: ShardEntry, descriptor: int, stopped: Callable[[], bool]
@@ -258,7 +278,7 @@ class Cache:
             # What it still has is of somebody who died.
             os.ftruncate(descriptor, 0)
             self._sweep()
-            held = self._held()
+            held = held_in(self.folder)
             excess = sum(one.size_bytes for one in held) + entry.bytes - self.max_bytes
             if not self._evict(held, excess, keep):
                 return False
@@ -269,7 +289,7 @@ class Cache:
                     raise
                 # The disk is smaller than the cache may be: then it is full when the disk is.
                 os.ftruncate(descriptor, 0)
-                if not self._evict(self._held(), entry.bytes, keep):
+                if not self._evict(held_in(self.folder), entry.bytes, keep):
                     raise
                 os.posix_fallocate(descriptor, 0, entry.bytes)
         return True
@@ -294,26 +314,15 @@ class Cache:
             return True
         finally:
             for _, descriptor in chosen:
-                os.close(descriptor)
+                unlock(descriptor)
 
     def _sweep(self) -> None:
         """Remove what the dead have left."""
-        for one in self._held():
+        for one in held_in(self.folder):
             if one.path.suffix == ".part" and (descriptor := lock_alone(one.path)) is not None:
                 one.path.unlink(missing_ok=True)
-                os.close(descriptor)
+                unlock(descriptor)
                 self.counts.leftovers += 1
-
-    def _held(self) -> list[Held]:
-        """All that takes up room."""
-        found = []
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                if _OURS.fullmatch(entry.name):
-                    with suppress(FileNotFoundError):
-                        told = entry.stat(follow_symlinks=False)
-                        found.append(Held(Path(entry.path), told.st_size, told.st_mtime_ns))
-        return found
 
     def _wait_for(self, entry: ShardEntry) -> None:
         """Wait until whoever is fetching a shard has ended."""
@@ -332,7 +341,7 @@ class Cache:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(descriptor)
+            unlock(descriptor)
 
     def _copy(self, entry: ShardEntry) -> Path:
         return self.folder / f"{entry.sha256}.tar"

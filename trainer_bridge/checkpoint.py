@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from shards.errors import UserError
 from shards.local_store import sync_folder
-from trainer_bridge.state import StreamState
 from trainer_bridge.config import TrainConfig
+from trainer_bridge.state import StreamState
 
 KEPT = 2
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+_OURS = re.compile(r"[0-9a-f]{64}\.(tar|part)")
 
 
 class Held(NamedTuple):
@@ -18,6 +21,18 @@ class Held(NamedTuple):
     path: Path
     size_bytes: int
     used_ns: int
+
+
+def held_in(folder: Path) -> list[Held]:
+    """All that takes up room in a cache; other files in its folder are none of its own."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _OURS.fullmatch(entry.name):
+                with suppress(FileNotFoundError):
+                    told = entry.stat(follow_symlinks=False)
+                    found.append(Held(Path(entry.path), told.st_size, told.st_mtime_ns))
+    return found
 
 
 class Copy:
@@ -101,3 +116,9 @@ def lock_alone(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def unlock(descriptor: int) -> None:
+    """Close a file and end its lock, also where a fork of this process has the descriptor too."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)

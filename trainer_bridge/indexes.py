@@ -166,8 +166,8 @@ def _read(store: Store, entry: ShardEntry) -> pa.Table:
 def damaged(store: Store, name: str, how: str) -> UserError:
     """What is told of an object that is not as it was published."""
     return UserError(
-        f"{store.where(name)}: is damaged ({how}); bring the published file back; `genieset verify` tells all "
-        "damage"
+        f"{store.where(name)}: is damaged ({how}); bring the published file back; `genieset verify` tells "
+        "all damage"
     )
 
 

@@ -46,14 +46,27 @@ class MixedOrder:
                 places += order.locate(range(start, stop))
         return places
 
-    def shards_from(self, position: int) -> list[tuple[int, int]]:
-        """The shards whose windows come next, as (part, shard); the first of every part before the second."""
-        ahead = [
-            [(part, shard) for shard in order.shards_from(taken)]
-            for part, (order, taken) in enumerate(zip(self._orders, self._taken(position), strict=True))
+    def ahead(self, position: int, rank: int, world_size: int) -> list[tuple[int, int]]:
+        """The shards that a rank will mostly read from: (part, shard), those of this block first.
+
+        Ranks share out each batch sorted by place, and a batch is an even sample of its blocks, so each
+        rank reads from its own stretch of their shards.
+        """
+        blocks = [
+            order.blocks_from(taken) for order, taken in zip(self._orders, self._taken(position), strict=True)
         ]
-        longest = max(len(shards) for shards in ahead)
-        return [shards[place] for place in range(longest) for shards in ahead if place < len(shards)]
+        found: dict[tuple[int, int], None] = {}
+        for at_once in zip(*blocks, strict=True):
+            masses = {
+                (part, shard): self.shares[part] * windows / sum(block.values())
+                for part, block in enumerate(at_once)
+                for shard, windows in block.items()
+            }
+            ends = np.cumsum(list(masses.values())) / sum(self.shares)
+            first, last = np.searchsorted(ends, [rank / world_size, (rank + 1) / world_size - 1e-9])
+            # One more at either end, as a batch is not quite even.
+            found |= dict.fromkeys(list(masses)[max(first - 1, 0) : last + 2])
+        return list(found)
 
     def most_in(self, count: int) -> list[int]:
         """How many of `count` consecutive positions each order has at most."""

@@ -113,28 +113,26 @@ class WindowOrder:
             position += len(rows)
         return places
 
-    def shards_from(self, position: int, blocks: int = 2) -> list[int]:
-        """The shards whose windows come next: those of the position's block, then of the blocks after it.
-
-        Args:
-            blocks: how many of them, within this epoch and the next.
-        """
-        found: list[int] = []
-        for _ in range(blocks):
+    def blocks_from(self, position: int, count: int = 2) -> list[dict[int, int]]:
+        """The block that a position lies in and those after it: the windows of each shard by its number."""
+        found = []
+        for _ in range(count):
             epoch, place = divmod(position, self.windows_per_epoch)
             number, first = self._block_at(epoch, place)
-            members = self._members(epoch, number)
-            found += members.tolist()
+            members = np.sort(self._members(epoch, number))
+            found.append(dict(zip(members.tolist(), self._windows[members].tolist(), strict=True)))
             position += first + int(self._windows[members].sum()) - place
-        return list(dict.fromkeys(found))
+        return found
 
     def _epoch_table(self, epoch: int) -> tuple[IntArray, IntArray]:
         """The shards of an epoch in their order, and where each of its blocks ends: positions within it."""
-        if self._epoch is None or self._epoch[0] != epoch:
+        # Another thread may look ahead into another epoch meanwhile.
+        table = self._epoch
+        if table is None or table[0] != epoch:
             shards = permutation(len(self._windows), self._seed, epoch)
             starts = np.arange(0, len(shards), BLOCK_SHARDS)
-            self._epoch = epoch, shards, np.cumsum(np.add.reduceat(self._windows[shards], starts))
-        return self._epoch[1:]
+            self._epoch = table = epoch, shards, np.cumsum(np.add.reduceat(self._windows[shards], starts))
+        return table[1:]
 
     def _block_at(self, epoch: int, place: int) -> tuple[int, int]:
         """The number of the block that holds a place of an epoch, and the block's first place."""
@@ -148,9 +146,10 @@ class WindowOrder:
 
     def _shuffled(self, epoch: int, number: int) -> IntArray:
         """The shuffled windows `[n, 2]` of a block: shard and window."""
-        if self._block is None or self._block[0] != (epoch, number):
-            self._block = (epoch, number), self._shuffle(self._members(epoch, number), epoch, number)
-        return self._block[1]
+        block = self._block
+        if block is None or block[0] != (epoch, number):
+            self._block = block = (epoch, number), self._shuffle(self._members(epoch, number), epoch, number)
+        return block[1]
 
     def _shuffle(self, shards: IntArray, epoch: int, number: int) -> IntArray:
         counts = self._windows[shards]

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple
 
 from shards.backend import Ranges
 from shards.errors import UserError
@@ -21,8 +24,18 @@ _log = logging.getLogger(__name__)
 AHEAD_SHARDS = 48
 """So many shards are held at most, each by an open file: three blocks of the order."""
 
+# So that an endless order of few shards ends.
+_LOOKED_AT = 10_000
+_FIRST_PAUSE_S = 30.0
 _END_S = 5.0
 _ENDED = "fetching ahead has ended; shards are read from the bucket"
+
+
+class _Failure(NamedTuple):
+    """When a shard is tried again, by the monotonic clock; the pauses between two tries double."""
+
+    again_s: float
+    pause_s: float
 
 
 class Prefetcher:
@@ -30,8 +43,7 @@ class Prefetcher:
 
     Args:
         upcoming: gives the shards in the order in which they will be needed, the one in use first; it is
-            called by another thread, is read only as far as there is room, and may be endless as long as it
-            names `ahead_shards` different ones or ends.
+            called by another thread, is read only as far as there is room, and may be endless.
         ahead_bytes: of the shards that are fetched ahead and held; the whole cache by default. Where several
             ranks share a cache, give each its part.
         ahead_shards: likewise, their number.
@@ -50,10 +62,12 @@ class Prefetcher:
         self._ahead_bytes = cache.max_bytes if ahead_bytes is None else ahead_bytes
         self._ahead_shards = ahead_shards
         self._held: dict[str, Ranges] = {}
-        self._failed: set[str] = set()
+        self._failed: dict[str, _Failure] = {}
         self._moved = threading.Event()
         self._moved.set()
         self._closed = threading.Event()
+        self._settled = threading.Event()
+        self._telling = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
         self._thread.start()
 
@@ -65,7 +79,13 @@ class Prefetcher:
 
     def advance(self) -> None:
         """Tell that `upcoming` would now say something else; costs nothing to call at each step."""
-        self._moved.set()
+        with self._telling:
+            self._moved.set()
+            self._settled.clear()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all that can be fetched now is there; False if that took longer."""
+        return self._settled.wait(timeout_s)
 
     def close(self) -> None:
         """Leave off; what was fetched stays in the cache. A request under way is not waited for long."""
@@ -79,6 +99,9 @@ class Prefetcher:
                 self._moved.wait()
                 self._moved.clear()
                 self._round()
+                with self._telling:
+                    if not self._moved.is_set():
+                        self._settled.set()
         except RuntimeError as error:
             # With the interpreter threads end, and a download that nobody closed has no more of them.
             if "shutdown" not in str(error):
@@ -90,21 +113,28 @@ class Prefetcher:
             for copy in self._held.values():
                 copy.close()
             self._held.clear()
+            with self._telling:
+                self._settled.set()
 
     def _round(self) -> None:
         wanted = self._wanted()
         for sha256 in self._held.keys() - wanted.keys():
             self._held.pop(sha256).close()
-        self._failed &= wanted.keys()
+        self._failed = {sha256: one for sha256, one in self._failed.items() if sha256 in wanted}
         for sha256, (store, entry) in wanted.items():
-            if sha256 in self._held or sha256 in self._failed:
+            if self._closed.is_set():
+                return
+            failed = self._failed.get(sha256)
+            if sha256 in self._held or (failed and time.monotonic() < failed.again_s):
                 continue
             try:
                 ended = self._cache.attempt(store, entry, wanted.keys(), self._closed.is_set)
             except (UserError, OSError) as error:
-                # Once a shard, until it has been passed: whoever reads it will say what it means for him.
-                self._failed.add(sha256)
-                _log.warning("%s is not fetched ahead: %s", store.where(entry.name), error)
+                pause_s = 2 * failed.pause_s if failed else _FIRST_PAUSE_S
+                self._failed[sha256] = _Failure(time.monotonic() + pause_s, pause_s)
+                # Once a shard: whoever reads it will say what it means to him.
+                if not failed:
+                    _log.warning("%s is not fetched ahead: %s", store.where(entry.name), error)
                 continue
             if ended in (Fetched.NO_ROOM, Fetched.STOPPED):
                 return
@@ -117,7 +147,7 @@ class Prefetcher:
     def _wanted(self) -> dict[str, tuple[Store, ShardEntry]]:
         wanted: dict[str, tuple[Store, ShardEntry]] = {}
         left = self._ahead_bytes
-        for store, entry in self._upcoming():
+        for store, entry in islice(self._upcoming(), _LOOKED_AT):
             if entry.sha256 in wanted or not cachable(store, entry):
                 continue
             left -= entry.bytes

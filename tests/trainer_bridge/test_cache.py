@@ -138,10 +138,18 @@ def test_a_copy_that_is_found_damaged_can_be_taken_away(
     cache = Cache(tmp_path, 2 * SIZE)
     assert cache.fetch(store, shards[0])
     with (tmp_path / f"{shards[0].sha256}.tar").open("r+b") as file:
-        file.truncate(7)
+        file.write(b"x" * 100)
+    with closing(cache.ranges(store, shards[0])) as copy:
+        assert copy.read(0, 100) == b"x" * 100
+        cache.discard(shards[0])
+        assert copy.read(0, 100) == b"x" * 100
     assert cache.ranges(store, shards[0]) is None
-    cache.discard(shards[0])
     assert cache.fetch(store, shards[0])
+    (tmp_path / f"{shards[0].sha256}.tar").write_bytes(b"short")
+    assert cache.ranges(store, shards[0]) is None
+    assert cache.fetch(store, shards[0])
+    with closing(cache.ranges(store, shards[0])) as copy:
+        assert copy.read(0, SIZE) == shard_bytes(0, SIZE)
 
 
 def test_a_folder_s_shards_and_those_of_no_known_content_are_not_copied(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shards.errors import UserError
 from trainer_bridge.mixture import MixedOrder, counts_before, whole_shares
-from trainer_bridge.order import WindowOrder
+from trainer_bridge.order import WindowOrder, rank_share
 
 SHARES = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
@@ -46,6 +46,21 @@ def test_each_order_is_followed_through_its_own_epochs() -> None:
     assert Counter((part, shard, window) for part, shard, window, _ in places) == Counter(
         [(0, shard, window) for shard in range(2) for window in range(4)] + [(1, 0, 0), (1, 0, 1), (1, 1, 0)]
     )
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_a_rank_reads_mostly_what_is_ahead_of_it(world_size: int) -> None:
+    orders = [WindowOrder([300] * 40, 1, part=0), WindowOrder([100] * 20, 1, part=1)]
+    mixed = MixedOrder(orders, [3, 1], 1)
+    for rank in range(world_size):
+        ahead = mixed.ahead(0, rank, world_size)
+        read = [
+            (place.part, place.shard)
+            for step in range(20)
+            for place in rank_share(mixed.locate(range(step * 64, step * 64 + 64)), rank, world_size)
+        ]
+        assert len(ahead) <= 40 if world_size == 1 else len(ahead) < 40
+        assert sum(place in ahead for place in read) >= 0.9 * len(read)
 
 
 def test_the_seed_decides_who_comes_first() -> None:
