@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 .PHONY: help
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
@@ -52,6 +52,10 @@ chromium:
 .PHONY: soak
 soak: $(READY)  ## hundreds of videos, a tenth faulty, workers killed at random; takes half an hour
 	$(BIN)/python -m tests.faults.soak
+
+.PHONY: stream-soak
+stream-soak: $(READY)  ## twenty thousand batches of a stream, and whether it holds on to anything; ten minutes
+	$(BIN)/python -m tests.trainer_bridge.soak_stream
 
 .PHONY: bench
 bench: demo  ## the benchmarks of the README, one after the other; takes two hours

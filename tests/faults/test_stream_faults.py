@@ -26,12 +26,12 @@ from trainer_bridge import Batch, batch_digests, open_stream
 from trainer_bridge.cache import Cache
 
 SHARD = "shards/train-000003.tar"
-STEPS = 16
+STEPS = 20
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 train shards with 116 windows: an epoch is 14.5 batches of eight."""
+    """20 train shards with 144 windows: an epoch is 18 batches of eight."""
     chance = random.Random(3)
     lengths = [[chance.choice((16, 24, 48)) for _ in range(chance.randint(2, 5))] for _ in range(20)]
     return publish(tmp_path_factory.mktemp("sound"), [("train", clips) for clips in lengths])

@@ -69,10 +69,10 @@ def running(
     """A command, and what stands in the environment of all it starts; nothing of it is left behind."""
     mark = uuid.uuid4().hex
     marks = {"PYTHONPATH": str(ROOT), "LAUNCHED_BY": mark, "OMP_NUM_THREADS": "1"}
-    with (cwd / f"said-{mark}").open("w+") as said:
+    with (cwd / f"said-{mark}").open("w+") as output:
         process = subprocess.Popen(
             list(map(str, command)),
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
             env=os.environ | marks | environment,
@@ -88,7 +88,11 @@ def running(
 
 def finish(process: subprocess.Popen[str], cwd: Path) -> None:
     process.wait(timeout=200)
-    assert process.returncode == 0, "\n".join(path.read_text()[-3000:] for path in cwd.glob("said-*"))
+    assert process.returncode == 0, said(cwd)[-3000:]
+
+
+def said(cwd: Path) -> str:
+    return "\n".join(path.read_text() for path in cwd.glob("said-*"))
 
 
 def lines(run: Path) -> list[str]:
@@ -133,16 +137,18 @@ def test_ray_train_loses_a_node_and_goes_on_with_the_other(small: Path, tmp_path
     scratch = Path(tempfile.mkdtemp(dir="/tmp"))
     example = [sys.executable, ROOT / "examples" / "train_ray.py", small, run, "--steps", "6"]
     quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": str(scratch)}
+    quiet |= {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}  # so often reports are looked for
     with (
         cluster(scratch) as (nodes, address),
         running(*example, cwd=tmp_path, RAY_ADDRESS=address, **quiet) as (process, _),
     ):
+        # Starting takes Ray so long that each stage of it is waited for by itself.
+        for stage in ("Requesting resources", "worker group of size 2", "Wrapping provided model"):
+            wait_until(lambda stage=stage: process.poll() is not None or stage in said(tmp_path), stage)
         wait_until(lambda: process.poll() is not None or len(lines(run)) > 1, "some steps")
         say(nodes, "kill")
         finish(process, tmp_path)
     wait_until(lambda: not marked(str(scratch)), lambda: f"the end of {marked(str(scratch))}")
     shutil.rmtree(scratch)
-    said = next(tmp_path.glob("said-*")).read_text()
-    assert "worker group of size 2" in said
-    assert "worker group of size 1" in said
+    assert "worker group of size 1" in said(tmp_path)
     assert_one_sequence(run, small, 6)
