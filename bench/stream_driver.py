@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def main() -> None:
     kind, settings_file = sys.argv[1:]
     settings = Settings(**json.loads(Path(settings_file).read_text()))
     torch.set_num_threads(1)
-    serve(KINDS[kind](settings), settings.warm)
+    serve(partial(KINDS[kind], settings), settings.warm)
 
 
 if __name__ == "__main__":
