@@ -40,6 +40,11 @@ tests-of-faults: $(READY)
 tests-of-the-rest: $(READY)
 	$(BIN)/python -m pytest --ignore=tests/pipeline --ignore=tests/faults
 
+.PHONY: kills
+kills: $(READY)  ## kill at every storage operation and request; make test does so at a sample
+	$(BIN)/python -m pytest --every-kill tests/faults/test_kill.py tests/faults/test_kill_on_s3.py \
+	  tests/faults/test_forget_killed.py tests/faults/test_gc_killed.py
+
 .PHONY: chromium
 chromium:
 	@sh tests/labelling/get_chromium.sh

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from commands import screen
 from commands.arguments import Config, Json, Overrides
 
 
-def train_tokenizer(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+def train_tokenizer(
+    config: Config,
+    overrides: Overrides = None,
+    allow_change: Annotated[
+        bool,
+        typer.Option("--allow-change", help="Go on though the data, or the order of its windows, changed."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Train a video tokenizer; run again, it goes on from its last checkpoint."""
     from shards.settings import load_settings
     from trainer_bridge.config import TrainConfig
@@ -19,6 +30,7 @@ def train_tokenizer(config: Config, overrides: Overrides = None, as_json: Json =
         result = train(
             settings,
             lambda step: progress.step("train", step["step"] + 1, settings.steps, f"loss {step['loss']:.4f}"),
+            allow_change=allow_change,
         )
     if as_json:
         screen.print_json(asdict(result) | {"run": str(result.run)})

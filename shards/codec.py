@@ -31,8 +31,9 @@ CLIP_FPS = 10
 CLIP_FRAMES = 160
 GOP_FRAMES = 16
 
-CODEC_VERSION = 2
-"""Raised whenever the same frames would become other bytes: packs of another version are cut anew."""
+CODEC_VERSION = 3
+"""Raised whenever the same frames would become other bytes, or an index would tell more of them: packs of
+another version are cut anew."""
 
 Frames = npt.NDArray[np.uint8]
 """I420 pictures, `[T, H * 3 // 2, W]` uint8, BT.601 limited range."""
@@ -195,6 +196,17 @@ class PacketDecoder:
         Raises:
             CodecError: a packet does not decode or a frame is missing.
         """
+        pictures = self.pictures(packets)
+        frames = np.empty((len(pictures), *planes_shape(pictures)), np.uint8)
+        copy_planes(pictures, frames)
+        return frames
+
+    def pictures(self, packets: Sequence[bytes]) -> list[VideoFrame]:
+        """Decode as `decode` does, and leave the pictures where the decoder put them.
+
+        Raises:
+            CodecError: as `decode`.
+        """
         pictures: list[VideoFrame] = []
         try:
             for data in packets:
@@ -206,25 +218,46 @@ class PacketDecoder:
             self._context.flush_buffers()
         if not pictures or len(pictures) != len(packets):
             raise CodecError(f"{len(pictures)} frames in {len(packets)} packets")
-        return _stack(pictures)
+        return pictures
 
 
-def _stack(pictures: Sequence[VideoFrame]) -> Frames:
-    """Decoded pictures as one array; three times as fast as PyAV's array of each, and a stack of them."""
+def planes_shape(pictures: Sequence[VideoFrame]) -> tuple[int, int]:
+    """Rows and columns of decoded pictures as I420 in one array: `(H * 3 // 2, W)`.
+
+    Raises:
+        CodecError: they are no I420, or odd in height or width.
+    """
     width, height = pictures[0].width, pictures[0].height
     if width % 2 or height % 2:
         raise CodecError(f"frames of {width}x{height}; clips have an even width and height")
-    frames = np.empty((len(pictures), height * 3 // 2, width), np.uint8)
+    return height * 3 // 2, width
+
+
+def copy_planes(pictures: Sequence[VideoFrame], frames: Frames) -> None:
+    """Copy decoded pictures into an array; half as dear as PyAV's own array of each.
+
+    Args:
+        frames: `[T, H * 3 // 2, W]` uint8, contiguous, of as many pictures.
+
+    Raises:
+        CodecError: a picture is of another size or kind.
+    """
+    rows, width = frames.shape[1:]
+    height, half = rows * 2 // 3, width // 2
     luma = frames[:, :height]
-    chroma = frames[:, height:].reshape(len(pictures), 2, height // 2, width // 2)
+    chroma = frames[:, height:].reshape(len(frames), 2, height // 2, half)
     for number, picture in enumerate(pictures):
         if (picture.format.name, picture.width, picture.height) != ("yuv420p", width, height):
             raise CodecError(f"frame {number} is of another size or kind: {picture.format}")
-        y, cb, cr = (np.frombuffer(memoryview(p), np.uint8).reshape(-1, p.line_size) for p in picture.planes)
-        luma[number] = y[:height, :width]
-        chroma[number, 0] = cb[: height // 2, : width // 2]
-        chroma[number, 1] = cr[: height // 2, : width // 2]
-    return frames
+        y, cb, cr = picture.planes
+        luma[number] = _rows(y, height, width)
+        chroma[number, 0] = _rows(cb, height // 2, half)
+        chroma[number, 1] = _rows(cr, height // 2, half)
+
+
+def _rows(plane: Any, height: int, width: int) -> Frames:
+    """A plane where it lies; its rows are padded to a length that the decoder likes."""
+    return np.ndarray((height, width), np.uint8, plane, 0, (plane.line_size, 1))
 
 
 def _add_stream(container: Any, picture: Frames, rate: Fraction) -> VideoStream:

@@ -51,6 +51,7 @@ class ClipTarWriter:
                 gop_frames=gop_frames,
                 extradata=encoded.extradata,
                 crc32=zlib.crc32(encoded.mp4),
+                gop_crc32=gop_checksums(encoded, gop_frames),
             )
         )
 
@@ -62,6 +63,23 @@ class ClipTarWriter:
     def index(self) -> pa.Table:
         """The index of the clips written so far."""
         return index_table(self._placed)
+
+
+def gop_checksums(encoded: EncodedClip, gop_frames: int) -> tuple[int, ...]:
+    """CRC-32 of the packets of each group of `gop_frames` frames, the last of which may be shorter.
+
+    Raises:
+        ValueError: there are no groups of such a size.
+    """
+    if gop_frames < 1:
+        raise ValueError(f"gop_frames is {gop_frames}")
+    sizes = encoded.packet_sizes
+    data, place, found = memoryview(encoded.mp4), len(encoded.mp4) - sum(sizes), []
+    for first in range(0, len(sizes), gop_frames):
+        end = place + sum(sizes[first : first + gop_frames])
+        found.append(zlib.crc32(data[place:end]))
+        place = end
+    return tuple(found)
 
 
 def index_table(placed: Iterable[Placed]) -> pa.Table:

@@ -17,7 +17,7 @@ from typing import Any
 from shards.errors import UserError
 from shards.store import Store
 
-SCHEMA = 1
+SCHEMA = 2
 _FOLDER = "versions"
 _NAME = re.compile(_FOLDER + r"/(\d{6,})\.json")
 

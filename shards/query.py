@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from shards.catalog import CLIPS, CURATED, VIDEOS, read_catalog, read_clips
@@ -109,10 +110,25 @@ def keys_where(views: dict[str, pa.Table], predicate: str) -> list[str]:
     Raises:
         UserError: it is not an SQL predicate on the columns of `clips`.
     """
+    with _fulfilling(views, predicate) as found:
+        return [key for (key,) in found.select("key").order("key").fetchall()]
+
+
+def numbers_where(views: dict[str, pa.Table], predicate: str, column: str) -> np.ndarray[Any, Any]:
+    """A column of whole numbers of the clips that fulfil an SQL predicate, in no order; null is no.
+
+    Raises:
+        UserError: as `keys_where`.
+    """
+    with _fulfilling(views, predicate) as found:
+        return np.asarray(found.select(column).fetchnumpy()[column])
+
+
+@contextmanager
+def _fulfilling(views: dict[str, pa.Table], predicate: str) -> Iterator[duckdb.DuckDBPyRelation]:
     with open_views(views) as database, _told(predicate, views):
         fulfilled = duckdb.SQLExpression(predicate).cast("BOOLEAN")
-        found = database.view(CLIPS).filter(fulfilled).select("key").order("key").fetchall()
-    return [key for (key,) in found]
+        yield database.view(CLIPS).filter(fulfilled)
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class Placed:
     """A clip and the bytes that hold it inside a tar.
 
     The frames of a clip lie one behind the other at the end of its mp4, so the offset of frame `i`
-    is `offset + size - sum(packet_sizes[i:])`.
+    is `offset + size - sum(packet_sizes[i:])`. `gop_crc32` holds the CRC-32 of the packets of each group of
+    `gop_frames` frames (the last may be shorter), so that one group can be read alone and still be checked.
     """
 
     clip: Clip
@@ -79,26 +80,27 @@ class Placed:
     gop_frames: int
     extradata: bytes
     crc32: int
+    gop_crc32: tuple[int, ...]
 
     def as_row(self) -> dict[str, Any]:
         """A row of `INDEX_SCHEMA`."""
-        row = self.clip.as_json()
-        return (
-            row | {name: getattr(self, name) for name in _PLACE} | {"packet_sizes": list(self.packet_sizes)}
-        )
+        place = {name: getattr(self, name) for name in _PLACE}
+        return self.clip.as_json() | place | {name: list(place[name]) for name in _LISTS}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Placed:
         """The inverse of `as_row`."""
         clip = {name: row[name] for name in Clip.__dataclass_fields__}
+        place: dict[str, Any] = {name: row[name] for name in _PLACE}
+        place |= {name: tuple(row[name]) for name in _LISTS}
         return cls(
             clip=Clip(**clip | {"content_box": ContentBox(*row["content_box"])}),
-            packet_sizes=tuple(row["packet_sizes"]),
-            **{name: row[name] for name in _PLACE if name != "packet_sizes"},
+            **place,
         )
 
 
-_PLACE = ("offset", "size", "packet_sizes", "gop_frames", "extradata", "crc32")
+_PLACE = ("offset", "size", "packet_sizes", "gop_frames", "extradata", "crc32", "gop_crc32")
+_LISTS = ("packet_sizes", "gop_crc32")
 
 _CLIP_FIELDS = [
     pa.field("key", pa.string(), nullable=False),
@@ -120,6 +122,7 @@ INDEX_SCHEMA = pa.schema(
         # Dictionary pages hold each distinct value once, however many clips share it.
         pa.field("extradata", pa.binary(), nullable=False),
         pa.field("crc32", pa.uint32(), nullable=False),
+        pa.field("gop_crc32", pa.list_(pa.uint32()), nullable=False),
     ]
 )
 """A row for each clip of a pack or shard, in the order of the tar."""

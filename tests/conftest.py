@@ -23,6 +23,21 @@ FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 MakeVideo = Callable[..., Path]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--every-kill`: what is killed at a sample of its operations is killed at each; `make kills`."""
+    parser.addoption(
+        "--every-kill",
+        action="store_true",
+        help="kill at every storage operation and request, not at a sample of them",
+    )
+
+
+@pytest.fixture(scope="session")
+def every_kill(pytestconfig: pytest.Config) -> bool:
+    """Whether work is killed at each of its operations, and not at a sample; see `tests.faults.points`."""
+    return bool(pytestconfig.getoption("--every-kill"))
+
+
 @pytest.fixture(scope="session")
 def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
     """make_video("name.mp4", source="testsrc2=...", out=[...]) -> path; arguments are ffmpeg's."""

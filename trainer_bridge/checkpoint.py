@@ -19,14 +19,16 @@ from torch.optim import Optimizer
 
 from shards.errors import UserError
 from shards.local_store import sync_folder
-from trainer_bridge.batches import StreamState
 from trainer_bridge.config import TrainConfig
+from trainer_bridge.state import StreamState
 
 KEPT = 2
 
 # What may differ between the sittings of one run: where it happens, and how long it goes on. Whether
 # `dataset` still holds the same windows is for the stream's state to say.
 _FREE = {"dataset", "version", "run", "steps", "checkpoint_every", "workers", "device"}
+
+_ORDER = {"batch_size", "seed", "where", "starts", "short", "windows_per_visit"}
 
 
 def save_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer, stream: StreamState) -> Path:
@@ -52,8 +54,13 @@ def save_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer,
     return path
 
 
-def load_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer) -> StreamState | None:
+def load_checkpoint(
+    config: TrainConfig, model: nn.Module, optimizer: Optimizer, *, allow_change: bool = False
+) -> StreamState | None:
     """Bring model and optimiser to where the run's newest checkpoint left them.
+
+    Args:
+        allow_change: the settings that decide which windows a step sees may be others.
 
     Returns:
         The state that the stream goes on from; None if the run has no checkpoint.
@@ -73,7 +80,7 @@ def load_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer)
         raise UserError(
             f"{path}: cannot be read ({error}); delete it to go on from the one before"
         ) from error
-    _check(config, json.loads(metadata["config"]))
+    _check(config, json.loads(metadata["config"]), _FREE | _ORDER if allow_change else _FREE)
     model.load_state_dict(_below("model", tensors))
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below("optimizer", tensors).items():
@@ -84,9 +91,9 @@ def load_checkpoint(config: TrainConfig, model: nn.Module, optimizer: Optimizer)
     return stream
 
 
-def _check(config: TrainConfig, saved: Mapping[str, Any]) -> None:
+def _check(config: TrainConfig, saved: Mapping[str, Any], free: set[str]) -> None:
     current = config.model_dump(mode="json")
-    for key in saved.keys() - _FREE:
+    for key in sorted(saved.keys() - free):
         if saved[key] != current[key]:
             raise UserError(
                 f"{key}: the run in {config.run} was begun with {saved[key]}, not {current[key]}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import (
     NonNegativeFloat,
@@ -21,13 +22,17 @@ class TrainConfig(Block):
     """The settings of a run; defaults are the paper's for the tokenizer where it states them.
 
     Attributes:
-        dataset: folder or URL of a published dataset.
+        dataset: folder or URL of a published dataset; or several, each with its weight.
         version: of the dataset; the newest by default.
         run: folder that the run's checkpoints and metrics are written to.
         model: a key of `trainer_bridge.models.presets.PRESETS`.
         batch_size: windows a step.
         steps: steps in all; a run may be continued with more.
         window: frames a window.
+        where: an SQL predicate on the clips' columns; only windows of clips that it holds for are seen.
+        starts: whether windows are `aligned` in their clips or begin `anywhere`.
+        short: whether clips shorter than a window are left out (`drop`) or padded (`pad`).
+        windows_per_visit: so many windows that lie together are seen in one batch.
         learning_rate: the highest one, reached after `warmup_steps`.
         min_learning_rate: the one that a cosine leads down to at the last step; by default
             `learning_rate`, which is no descent at all and what the paper gives for the tokenizer.
@@ -39,13 +44,17 @@ class TrainConfig(Block):
         device: where the model is trained: cpu, cuda, cuda:1...
     """
 
-    dataset: str
+    dataset: str | dict[str, PositiveFloat]
     version: PositiveInt | None = None
     run: Path
     model: str
     batch_size: PositiveInt
     steps: PositiveInt
     window: PositiveInt = 16
+    where: str | None = None
+    starts: Literal["aligned", "anywhere"] = "aligned"
+    short: Literal["drop", "pad"] = "drop"
+    windows_per_visit: PositiveInt = 1
     learning_rate: PositiveFloat = 3e-4
     min_learning_rate: NonNegativeFloat | None = None
     warmup_steps: NonNegativeInt = 10_000

@@ -1,7 +1,8 @@
-"""The order of training windows: a pure function of the version's shard table, a seed and a position.
+"""The order of training windows: a pure function of how many windows each shard has, a seed and a position.
 
     epoch     the shards of a split, shuffled by (seed, epoch)
-    block     the next `BLOCK_SHARDS` shards of an epoch; all their windows shuffled together
+    block     the next `BLOCK_SHARDS` shards of an epoch; all their visits shuffled together
+    visit     `windows_per_visit` windows that lie one behind the other in a shard; one by default
     position  0, 1, 2, ... through the blocks of an epoch and on through the epochs after it
     batch     positions step * B .. step * B + B - 1, shared out among the ranks
 
@@ -11,16 +12,13 @@ first, and any number of ranks that divides B sees the same batches.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shards.errors import UserError
-from shards.manifest import ShardEntry
 
 BLOCK_SHARDS = 16
 """Shards whose windows are shuffled together.
@@ -30,36 +28,66 @@ has some 40,000 windows, so a batch of 512 is drawn from 600,000, and one place 
 16 bytes.
 """
 
-ORDER_VERSION = 1
+ORDER_VERSION = 2
 """Raised whenever the same settings would become another order."""
 
 IntArray = npt.NDArray[np.int64]
+DrawArray = npt.NDArray[np.uint64]
+
+Short = Literal["drop", "pad"]
+"""What becomes of a clip that is shorter than a window."""
 
 
 class WindowPlace(NamedTuple):
-    """A window: the number of its shard within the split, and its own number within that shard."""
+    """A window at one position of the order.
 
+    Attributes:
+        part: the number of the dataset in a mixture; 0 where there is one.
+        shard: the number of the window's shard within the split.
+        window: its own number within that shard.
+        draw: a random number of 64 bits, this position's own: where a window that is not aligned begins,
+            how it is augmented and what stands in for it if it is damaged are functions of it.
+    """
+
+    part: int
     shard: int
     window: int
+    draw: int
 
 
-def windows_in(shard: ShardEntry, window: int) -> int:
-    """How many aligned windows of `window` frames a shard has; shorter clips have none."""
-    return sum(count * (frames // window) for frames, count in shard.clips_by_frames.items())
+def windows_in(clips_by_frames: Mapping[int, int], window: int, short: Short = "drop") -> int:
+    """How many windows of `window` frames clips have: as many as fit one behind the other.
+
+    Args:
+        clips_by_frames: how many clips there are of each number of frames.
+        short: `drop` gives clips shorter than a window none, `pad` gives them one.
+
+    >>> windows_in({160: 2, 15: 1}, 16), windows_in({160: 2, 15: 1}, 16, "pad")
+    (20, 21)
+    """
+    least = 1 if short == "pad" else 0
+    return sum(count * max(frames // window, least) for frames, count in clips_by_frames.items())
 
 
 class WindowOrder:
     """The endless order of a split's windows; each epoch has every window once.
 
     Args:
-        shards: the split's shards, in the order of the version file.
-        window: frames a window, >= 1.
+        windows: how many each shard has, in the order of the version file.
         seed: any integer; its low 64 bits count.
+        windows_per_visit: so many windows that lie together stay together, so that they are read and
+            decoded at once; >= 1. Epochs still have every window once.
+        part: what the places that are found say they are part of.
     """
 
-    def __init__(self, shards: Sequence[ShardEntry], window: int, seed: int) -> None:
-        self._windows = np.array([windows_in(shard, window) for shard in shards], dtype=np.int64)
+    def __init__(
+        self, windows: Sequence[int] | IntArray, seed: int, *, windows_per_visit: int = 1, part: int = 0
+    ) -> None:
+        self._windows = np.asarray(windows, dtype=np.int64)
+        self._visit = windows_per_visit
         self._seed = seed
+        self._part = part
+        self._epoch: tuple[int, IntArray, IntArray] | None = None
         self._block: tuple[tuple[int, int], IntArray] | None = None
         self.windows_per_epoch = int(self._windows.sum())
 
@@ -74,30 +102,69 @@ class WindowOrder:
         places: list[WindowPlace] = []
         position = positions.start
         while position < positions.stop:
-            windows, first = self._block_at(position)
-            rows = windows[position - first : positions.stop - first]
-            places += [WindowPlace(shard, window) for shard, window in rows.tolist()]
+            epoch, place = divmod(position, self.windows_per_epoch)
+            number, first = self._block_at(epoch, place)
+            rows = self._shuffled(epoch, number)[place - first : place - first + positions.stop - position]
+            draws = draw(self._seed, epoch, rows[:, 0], rows[:, 1])
+            places += [
+                WindowPlace(self._part, shard, window, number)
+                for (shard, window), number in zip(rows.tolist(), draws.tolist(), strict=True)
+            ]
             position += len(rows)
         return places
 
-    def _block_at(self, position: int) -> tuple[IntArray, int]:
-        """The shuffled windows `[n, 2]` of the block that holds a position, and its first position."""
-        epoch, place = divmod(position, self.windows_per_epoch)
-        shards = permutation(len(self._windows), self._seed, epoch)
-        starts = np.arange(0, len(shards), BLOCK_SHARDS)
-        ends = np.cumsum(np.add.reduceat(self._windows[shards], starts))
+    def blocks_from(self, position: int, count: int = 2) -> list[dict[int, int]]:
+        """The block that a position lies in and those after it: the windows of each shard by its number."""
+        found = []
+        for _ in range(count):
+            epoch, place = divmod(position, self.windows_per_epoch)
+            number, first = self._block_at(epoch, place)
+            members = np.sort(self._members(epoch, number))
+            found.append(dict(zip(members.tolist(), self._windows[members].tolist(), strict=True)))
+            position += first + int(self._windows[members].sum()) - place
+        return found
+
+    def _epoch_table(self, epoch: int) -> tuple[IntArray, IntArray]:
+        """The shards of an epoch in their order, and where each of its blocks ends: positions within it."""
+        # Another thread may look ahead into another epoch meanwhile.
+        table = self._epoch
+        if table is None or table[0] != epoch:
+            shards = permutation(len(self._windows), self._seed, epoch)
+            starts = np.arange(0, len(shards), BLOCK_SHARDS)
+            self._epoch = table = epoch, shards, np.cumsum(np.add.reduceat(self._windows[shards], starts))
+        return table[1:]
+
+    def _block_at(self, epoch: int, place: int) -> tuple[int, int]:
+        """The number of the block that holds a place of an epoch, and the block's first place."""
+        _, ends = self._epoch_table(epoch)
         number = int(np.searchsorted(ends, place, side="right"))
-        if self._block is None or self._block[0] != (epoch, number):
-            members = shards[starts[number] : starts[number] + BLOCK_SHARDS]
-            self._block = (epoch, number), self._shuffle(members, epoch, number)
-        windows = self._block[1]
-        return windows, epoch * self.windows_per_epoch + int(ends[number]) - len(windows)
+        return number, int(ends[number - 1]) if number else 0
+
+    def _members(self, epoch: int, number: int) -> IntArray:
+        shards, _ = self._epoch_table(epoch)
+        return shards[number * BLOCK_SHARDS : (number + 1) * BLOCK_SHARDS]
+
+    def _shuffled(self, epoch: int, number: int) -> IntArray:
+        """The shuffled windows `[n, 2]` of a block: shard and window."""
+        block = self._block
+        if block is None or block[0] != (epoch, number):
+            self._block = block = (epoch, number), self._shuffle(self._members(epoch, number), epoch, number)
+        return block[1]
 
     def _shuffle(self, shards: IntArray, epoch: int, number: int) -> IntArray:
         counts = self._windows[shards]
-        first = np.repeat(np.cumsum(counts) - counts, counts)
-        windows = np.stack([np.repeat(shards, counts), np.arange(counts.sum()) - first], axis=1)
-        return windows[permutation(len(windows), self._seed, epoch, number)]
+        visits = -(-counts // self._visit)
+        first = self._visit * _numbers_within(visits)
+        sizes = np.minimum(self._visit, np.repeat(counts, visits) - first)
+        shuffled = permutation(len(sizes), self._seed, epoch, number)
+        sizes = sizes[shuffled]
+        windows = np.repeat(first[shuffled], sizes) + _numbers_within(sizes)
+        return np.stack([np.repeat(np.repeat(shards, visits)[shuffled], sizes), windows], axis=1)
+
+
+def _numbers_within(counts: IntArray) -> IntArray:
+    """0, 1, ... count - 1 for each count, one after the other."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def rank_share(places: Sequence[WindowPlace], rank: int, world_size: int) -> list[WindowPlace]:
@@ -119,20 +186,6 @@ def rank_share(places: Sequence[WindowPlace], rank: int, world_size: int) -> lis
     return sorted(places)[rank * share : (rank + 1) * share]
 
 
-def order_hash(version_hash: str, *, split: str, window: int, seed: int, batch_size: int) -> str:
-    """SHA-256 of everything that shapes the global batches."""
-    settings = {
-        "order": ORDER_VERSION,
-        "block_shards": BLOCK_SHARDS,
-        "version": version_hash,
-        "split": split,
-        "window": window,
-        "seed": seed,
-        "batch_size": batch_size,
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
 def permutation(count: int, *seeds: int) -> IntArray:
     """The numbers 0 to `count` - 1 shuffled by `seeds`, the same on every machine and for ever.
 
@@ -142,11 +195,26 @@ def permutation(count: int, *seeds: int) -> IntArray:
     >>> permutation(5, 0).tolist()
     [2, 0, 3, 1, 4]
     """
+    numbers = np.arange(1, count + 1, dtype=np.uint64)
+    return np.argsort(_mix(_seeded(seeds) + numbers * _GAMMA), kind="stable").astype(np.int64)
+
+
+def draw(seed: int, epoch: int, shards: IntArray, windows: IntArray) -> DrawArray:
+    """A random number of 64 bits for each window of an epoch, by what names it: uint64 `[n]`."""
+    of_shard = _mix(_seeded((seed, epoch)) + (shards.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+    return _mix(of_shard + (windows.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+
+
+def next_draw(number: int) -> int:
+    """The random number that follows another one."""
+    return int(_mix(np.array([number], dtype=np.uint64) + _GAMMA)[0])
+
+
+def _seeded(seeds: Sequence[int]) -> DrawArray:
     state = np.zeros(1, dtype=np.uint64)
     for seed in seeds:
         state = _mix(state + _GAMMA + np.uint64(seed % 2**64))
-    numbers = np.arange(1, count + 1, dtype=np.uint64)
-    return np.argsort(_mix(state + numbers * _GAMMA), kind="stable").astype(np.int64)
+    return state
 
 
 # SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).

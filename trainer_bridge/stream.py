@@ -7,23 +7,34 @@ settings, is the number of the next step.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import count
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from shards.errors import UserError
-from trainer_bridge.batches import GlobalBatches, StreamState, at_least, batch_digest
-from trainer_bridge.device import i420_to_rgb
-from trainer_bridge.order import WindowPlace
-from trainer_bridge.windows import WindowReader
+from trainer_bridge.augment import Augment
+from trainer_bridge.batches import BatchSettings, Datasets, GlobalBatches, at_least, batch_digest
+from trainer_bridge.cache import Cache
+from trainer_bridge.feed import DeviceFeed
+from trainer_bridge.indexes import Starts
+from trainer_bridge.loading import HostBatch, Shares, Windows
+from trainer_bridge.order import Short
+from trainer_bridge.orphans import end_with_parent
+from trainer_bridge.prefetch import Prefetcher
+from trainer_bridge.state import StreamState
+from trainer_bridge.windows import Replaced
+
+_log = logging.getLogger(__name__)
+
+_GIVEN_UP = 10
+"""Workers that give nothing for so many times `stall_s` are given up."""
+
+_MOST_DEATHS = 3
+"""So many times workers are started anew for one batch."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +42,16 @@ class Batch:
     """One rank's share of a global batch.
 
     Attributes:
-        video: RGB in [0, 1], float32 `[B, T, 3, H, W]`, on the stream's device.
+        video: RGB `[B, T, 3, H, W]` on the stream's device: float32 in [0, 1] or uint8 in 0 to 255.
         keys: the clip of each window.
         starts: the frame of that clip that is the window's first.
-        valid: bool `[B, T]`, on the stream's device; False marks frames that are padding. As clips
-            shorter than a window are left out, all are True.
+        valid: bool `[B, T]`, on the stream's device; False marks frames that are padding.
         step: the number of the global batch, from 0.
+        replaced: the windows of this share whose bytes are damaged, and what stands in for each; `keys`
+            and `starts` are those of what was read.
         read_s: seconds that reading packets took, summed over the windows.
         decode_s: seconds that decoding them took, summed over the windows.
+        read_bytes: how many bytes were read for it.
     """
 
     video: Tensor
@@ -46,8 +59,10 @@ class Batch:
     starts: tuple[int, ...]
     valid: Tensor
     step: int
+    replaced: tuple[Replaced, ...]
     read_s: float
     decode_s: float
+    read_bytes: int
 
     def digest(self) -> str:
         """SHA-256 over the sorted (key, start) pairs: the same windows, the same digest."""
@@ -55,7 +70,7 @@ class Batch:
 
 
 def open_stream(
-    dataset: str | os.PathLike[str],
+    dataset: Datasets,
     *,
     split: str = "train",
     batch_size: int,
@@ -67,14 +82,21 @@ def open_stream(
     device: str | torch.device = "cpu",
     workers: int = 0,
     version: int | None = None,
+    where: str | None = None,
+    starts: Starts = "aligned",
+    short: Short = "drop",
+    windows_per_visit: int = 1,
+    dtype: torch.dtype = torch.float32,
+    augment: Augment | None = None,
+    cache: Cache | None = None,
+    max_damaged: int = 16,
+    stall_s: float = 60.0,
 ) -> Stream:
     """Open an endless stream of batches that begins at any step.
 
-    The windows of a clip are aligned: they begin at its frames 0, `window`, 2 * `window`...; clips
-    shorter than a window are left out.
-
     Args:
-        dataset: folder or URL.
+        dataset: folder or URL; or several, each with its weight: `{"./a": 0.7, "s3://b/c": 0.3}`. After
+            any number of windows none of them has had a whole window more or less than its weight says.
         batch_size: windows in a global batch; each rank gets `batch_size / world_size` of them.
         window: frames a window.
         seed: of the order. Equal seeds give equal global batches, whatever `world_size` and `workers`.
@@ -84,16 +106,38 @@ def open_stream(
         workers: processes that read and decode ahead; 0 reads when asked. They are started by a fork
             server, so a script's own code belongs under `if __name__ == "__main__"`.
         version: number of the dataset's version; the newest by default.
+        where: an SQL predicate on the columns of the version's `clips`, as `"motion >= 0.01"`; only
+            windows of clips that it holds for are streamed.
+        starts: `aligned` windows of a clip begin at its frames 0, `window`, 2 * `window`..., and each is
+            decoded by itself where that is a multiple of the clip's group of pictures. `anywhere` draws
+            each window's first frame anew every epoch from its own stretch of the clip; up to a group is
+            decoded before it.
+        short: clips shorter than a window are left out (`drop`), or give one window whose last frame is
+            repeated and marked in `Batch.valid` (`pad`).
+        windows_per_visit: so many windows that lie together are streamed together, which saves requests
+            to a bucket and makes a batch less mixed.
+        dtype: of `Batch.video`: a float type for [0, 1], or uint8 for 0 to 255.
+        augment: changes of colour, the same for all frames of a window.
+        cache: keeps copies of remote shards on this machine.
+        max_damaged: so many different damaged clips may be replaced on this rank before it gives up.
+        stall_s: a wait longer than this is logged, with the shards that are waited for.
 
     Raises:
-        UserError: there is no such dataset, version, split, rank or device; the split has too few
-            windows for a batch; or `world_size` does not divide `batch_size`.
+        UserError: there is no such dataset, version, split, column, rank or device; the split has too
+            few windows for a batch; or `world_size` does not divide `batch_size`.
     """
-    at_least(0, workers=workers)
-    batches = GlobalBatches(
-        dataset, split=split, batch_size=batch_size, window=window, seed=seed, version=version
+    at_least(0, workers=workers, max_damaged=max_damaged)
+    settings = BatchSettings(batch_size, split, window, seed, starts, short, where, windows_per_visit)
+    batches = GlobalBatches(dataset, settings, version=version, cache=cache)
+    return Stream(
+        batches,
+        Shares(batches, step, rank, world_size),
+        DeviceFeed(_device(device), dtype, augment),
+        workers=workers,
+        cache=cache,
+        max_damaged=max_damaged,
+        stall_s=stall_s,
     )
-    return Stream(batches, step, rank, world_size, _device(device), workers)
 
 
 class Stream:
@@ -102,27 +146,42 @@ class Stream:
     def __init__(
         self,
         batches: GlobalBatches,
-        step: int,
-        rank: int,
-        world_size: int,
-        device: torch.device,
+        shares: Shares,
+        feed: DeviceFeed,
+        *,
         workers: int,
+        cache: Cache | None,
+        max_damaged: int,
+        stall_s: float,
     ) -> None:
         self._plan = batches
-        self._shares = _Shares(batches, step, rank, world_size)
-        self._first = self._shares.share(step)  # refuses a wrong rank before anything is read
-        self._loader: DataLoader[_Planes | UserError] = DataLoader(
-            _Windows(batches.open_reader),
-            sampler=self._shares,
+        self._shares = shares
+        self._first = shares.share(shares.step)  # refuses a wrong rank before anything is read
+        self._feed = feed
+        self._damaged: set[str] = set()
+        self._max_damaged = max_damaged
+        self._prefetcher: Prefetcher | None = None
+        if cache:
+            batches.check_cache(cache)
+            self._prefetcher = Prefetcher(cache, shares.ahead)
+        self._loader: DataLoader[HostBatch | UserError] = DataLoader(
+            Windows(batches.open_reader),
+            sampler=shares,
             batch_size=None,  # what the sampler yields is a batch already
             num_workers=workers,
             multiprocessing_context="forkserver" if workers else None,
             persistent_workers=workers > 0,
-            pin_memory=device.type == "cuda",
+            worker_init_fn=end_with_parent,
+            pin_memory=feed.device.type == "cuda",
+            timeout=_GIVEN_UP * stall_s if workers else 0,
             generator=torch.Generator(),  # else each start would draw from torch's global one
         )
-        self._batches: Iterator[_Planes | UserError] | None = None
-        self.device = device
+        self._batches: Iterator[HostBatch | UserError] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches end up."""
+        return self._feed.device
 
     @property
     def step(self) -> int:
@@ -136,100 +195,108 @@ class Stream:
         """The next batch.
 
         Raises:
-            UserError: a shard is missing, or a clip is damaged; the line names shard, key and byte.
+            UserError: a shard is missing, or too many clips are damaged; the line names shard, key and
+                byte. Asked again, it tries the same batch again.
         """
         try:
-            if self._batches is None:
-                self._batches = iter(self._loader)
-            planes = next(self._batches)
-            if isinstance(planes, UserError):
-                # A new one: raised itself, it would hold this frame, and with it the workers, alive.
-                raise UserError(str(planes))
+            host = self._next_host()
+            self._tell_replaced(host.share.replaced)
         except BaseException:
             # The loader may be past this step; whoever asks again must get this step, not the next.
             self._batches = None
             raise
         step = self._shares.step
         self._shares.step += 1
-        video = i420_to_rgb(planes.planes.to(self.device, non_blocking=True))
+        if self._prefetcher:
+            self._prefetcher.advance()
+        share = host.share
+        video = self._feed(host)
         return Batch(
             video=video,
-            keys=tuple(planes.keys),
-            starts=tuple(planes.starts),
-            valid=torch.ones(video.shape[:2], dtype=torch.bool, device=self.device),
+            keys=tuple(share.keys),
+            starts=tuple(share.starts),
+            valid=_valid(share.frames, video.shape[1], video.device),
             step=step,
-            read_s=planes.read_s,
-            decode_s=planes.decode_s,
+            replaced=tuple(share.replaced),
+            read_s=share.read_s,
+            decode_s=share.decode_s,
+            read_bytes=share.read_bytes,
         )
 
     def state_dict(self) -> StreamState:
         """What `load_state_dict` goes on from: a few integers and a hash."""
         return self._plan.state | {"step": self.step}
 
-    def load_state_dict(self, state: StreamState) -> None:
+    def load_state_dict(self, state: StreamState, *, allow_change: bool = False) -> None:
         """Go on where another stream stood; costs the same at any step.
 
+        Args:
+            allow_change: go on at the step with that number even if that stream had other settings.
+
         Raises:
-            UserError: that stream had another order, so its step means other windows here.
+            UserError: that stream had another order, so its step means other windows here; the line
+                names what differs.
         """
-        self._plan.check(state)
+        if not allow_change:
+            self._plan.check(state)
         self._shares.step = int(state["step"])
         self._batches = None
 
+    def close(self) -> None:
+        """End the workers and what is fetched ahead; the stream can be asked again all the same."""
+        self._batches = None
+        if self._prefetcher:
+            self._prefetcher.close()
+
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the pictures in pixels, as the stream's first window has them."""
-        _, rows, width = self._plan.open_reader().read(self._first[0]).planes.shape
+        rows, width = self._plan.open_reader().read(self._first[:1]).planes.shape[2:]
         return rows * 2 // 3, width
 
+    def _next_host(self) -> HostBatch:
+        for _ in range(_MOST_DEATHS):
+            try:
+                if self._batches is None:
+                    self._batches = iter(self._loader)
+                found = next(self._batches)
+                break
+            except RuntimeError as error:
+                if "exited unexpectedly" in str(error):
+                    _log.warning("step %d: %s; they are started anew", self.step, error)
+                    self._batches = None
+                elif "timed out" in str(error):
+                    raise UserError(
+                        f"step {self.step}: nothing came of {self._waited_for()}; {error}"
+                    ) from None
+                else:
+                    raise
+        else:
+            raise UserError(
+                f"step {self.step}: workers died {_MOST_DEATHS} times while they read {self._waited_for()}; "
+                "if memory is short, choose fewer workers or a smaller batch_size"
+            )
+        if isinstance(found, UserError):
+            # A new one: raised itself, it would hold this frame, and with it the workers, alive.
+            raise UserError(str(found))
+        return found
 
-class _Planes(NamedTuple):
-    """A share as it comes from a worker; `planes` is uint8 `[B, T, H * 3 // 2, W]`."""
+    def _waited_for(self) -> str:
+        return ", ".join(self._plan.names(self._shares.share(self.step)))
 
-    planes: Tensor
-    keys: list[str]
-    starts: list[int]
-    read_s: float
-    decode_s: float
-
-
-class _Windows(Dataset["_Planes | UserError"]):
-    """Reads shares; opens its reader where it is used, as files and decoders do not travel."""
-
-    def __init__(self, open_reader: Callable[[], WindowReader]) -> None:
-        self._open_reader = open_reader
-
-    @cached_property
-    def _reader(self) -> WindowReader:
-        return self._open_reader()
-
-    def __getitem__(self, places: list[WindowPlace]) -> _Planes | UserError:
-        try:
-            windows = [self._reader.read(place) for place in places]
-        except UserError as error:
-            return error  # raised in a worker, its one line would arrive wrapped in a traceback
-        return _Planes(
-            planes=torch.from_numpy(np.stack([window.planes for window in windows])),
-            keys=[window.key for window in windows],
-            starts=[window.start for window in windows],
-            read_s=sum(window.read_s for window in windows),
-            decode_s=sum(window.decode_s for window in windows),
-        )
+    def _tell_replaced(self, replaced: list[Replaced]) -> None:
+        for one in replaced:
+            if one.key not in self._damaged:
+                _log.warning("%s; %s from frame %d stands in for it", one.why, one.by_key, one.by_start)
+            self._damaged.add(one.key)
+        if len(self._damaged) > self._max_damaged:
+            raise UserError(
+                f"{replaced[-1].why}; with it {len(self._damaged)} clips are, more than "
+                f"max_damaged={self._max_damaged}; `genieset verify` finds all damage"
+            )
 
 
-class _Shares(Sampler[list[WindowPlace]]):
-    """One rank's share of each global batch, from a step on."""
-
-    def __init__(self, batches: GlobalBatches, step: int, rank: int, world_size: int) -> None:
-        self._batches = batches
-        self._rank = rank
-        self._world_size = world_size
-        self.step = step
-
-    def share(self, step: int) -> list[WindowPlace]:
-        return self._batches.share(step, self._rank, self._world_size)
-
-    def __iter__(self) -> Iterator[list[WindowPlace]]:
-        return map(self.share, count(self.step))
+def _valid(frames: list[int], window: int, device: torch.device) -> Tensor:
+    return (torch.arange(window) < torch.tensor(frames)[:, None]).to(device)
 
 
 def _device(name: str | torch.device) -> torch.device:

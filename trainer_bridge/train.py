@@ -51,11 +51,14 @@ class TrainResult:
     run: Path
 
 
-def train(config: TrainConfig, on_step: Callable[[Metrics], None] | None = None) -> TrainResult:
+def train(
+    config: TrainConfig, on_step: Callable[[Metrics], None] | None = None, *, allow_change: bool = False
+) -> TrainResult:
     """Train until `config.steps` steps are done, from the run's newest checkpoint if it has one.
 
     Args:
         on_step: called with each step's metrics once they are written.
+        allow_change: go on though the data, or the order of its windows, is not what the run had.
 
     Raises:
         UserError: the data, the device or the checkpoint are not what the configuration asks for.
@@ -68,15 +71,19 @@ def train(config: TrainConfig, on_step: Callable[[Metrics], None] | None = None)
         device=config.device,
         workers=config.workers,
         version=config.version,
+        where=config.where,
+        starts=config.starts,
+        short=config.short,
+        windows_per_visit=config.windows_per_visit,
     )
     height, width = stream.picture_size()
     model = build_model(config.model, frames=config.window, height=height, width=width, seed=config.seed)
     model.to(stream.device).train()
     optimizer = AdamW(model.parameters(), betas=BETAS, weight_decay=config.weight_decay)
     with _only_here(config.run):
-        saved = load_checkpoint(config, model, optimizer)
+        saved = load_checkpoint(config, model, optimizer, allow_change=allow_change)
         if saved:
-            stream.load_state_dict(saved)
+            stream.load_state_dict(saved, allow_change=allow_change)
         if stream.step > config.steps:
             raise UserError(
                 f"steps: the run in {config.run} has done {stream.step} already, not {config.steps}; "

@@ -1,146 +1,250 @@
-"""One window: its packets by one ranged read, its frames from a decoder that stays open.
+"""Windows as arrays: their packets by few ranged reads, their frames from decoders that stay open.
 
-No container is ever opened: the index says where each frame's packet lies. A shard's index is kept
-as the Arrow table it is stored as, some 800 bytes a clip.
+No container is ever opened: the index says where each packet lies. Every group of pictures is held
+against its CRC-32 before it is decoded, and a window whose bytes are damaged is replaced by another
+one of its shard. Which one is a function of the window's draw and of the bytes, and of nothing that
+happened before, so ranks, workers and restarts agree on it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from shards.codec import CodecError, Frames, PacketDecoder, split_packets
+import numpy as np
+from av.video.frame import VideoFrame
+
+from shards.ahead import in_order
+from shards.codec import CodecError, Frames, PacketDecoder, copy_planes, planes_shape, split_packets
 from shards.errors import UserError
-from shards.index import index_name
 from shards.manifest import ShardEntry
 from shards.store import Store
-from trainer_bridge.order import BLOCK_SHARDS, WindowPlace
+from trainer_bridge.cache import Cache
+from trainer_bridge.indexes import ShardIndex, Span, WindowRules
+from trainer_bridge.order import BLOCK_SHARDS, IntArray, WindowPlace, next_draw
+from trainer_bridge.reads import OpenShard, Piece, Read, pieces, reads
 
-_COLUMNS = ["key", "n_frames", "offset", "size", "packet_sizes", "gop_frames", "extradata"]
+MOST_TRIES = 64
+"""So many windows are tried in the place of a damaged one."""
 
 
-class Window(NamedTuple):
-    """A window as it was read.
+@dataclass(frozen=True)
+class ReaderPart:
+    """One dataset's share of what is read.
 
     Attributes:
-        key: the clip's key.
-        start: the clip's frame that is the window's first.
-        planes: I420 pictures `[T, H * 3 // 2, W]` uint8.
-        read_s: seconds spent on getting the packets.
-        decode_s: seconds spent on decoding them.
+        shards: of the split, in the order of the version file.
+        rows: for each shard the clips that take part, as rows of its index; None for all.
+    """
+
+    store: Store
+    shards: Sequence[ShardEntry]
+    rows: Sequence[IntArray] | None = None
+
+
+class Replaced(NamedTuple):
+    """A window that was damaged, and the one that stands in for it.
+
+    Attributes:
+        why: where the damage is and what it is, in one line.
     """
 
     key: str
     start: int
+    by_key: str
+    by_start: int
+    why: str
+
+
+@dataclass
+class Share:
+    """Windows as they were read.
+
+    Attributes:
+        planes: I420 pictures `[B, T, H * 3 // 2, W]` uint8; of a clip shorter than a window the last
+            frame is repeated.
+        keys: the clip of each window.
+        starts: the clip's frame that is the window's first.
+        frames: how many frames of each window are the clip's own.
+        extradata: the encoding of the first one.
+        replaced: the damaged windows among them.
+        read_s: seconds spent on getting the packets.
+        decode_s: seconds spent on checking and decoding them.
+        read_bytes: how many bytes were read.
+    """
+
     planes: Frames
-    read_s: float
-    decode_s: float
+    keys: list[str] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    extradata: bytes = b""
+    replaced: list[Replaced] = field(default_factory=list)
+    read_s: float = 0.0
+    decode_s: float = 0.0
+    read_bytes: int = 0
 
 
 class WindowReader:
-    """Reads windows of one split; opens a shard when a window of it is first asked for.
+    """Reads windows; opens a shard when a window of it is first asked for.
 
     Args:
-        shards: the split's shards, in the order of the version file.
-        window: frames a window, >= 1; a clip's windows begin at its frames 0, `window`, 2 * `window`...
+        parts: one for each dataset of a mixture.
+        cache: where copies of remote shards may lie.
     """
 
-    def __init__(self, store: Store, shards: Sequence[ShardEntry], window: int) -> None:
-        self._store = store
-        self._shards = shards
-        self._window = window
-        # A batch comes from one block of shards, so this many are in use at once.
-        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
+    def __init__(self, parts: Sequence[ReaderPart], rules: WindowRules, cache: Cache | None = None) -> None:
+        self._parts = parts
+        self._rules = rules
+        self._cache = cache
+        # A batch comes from one block of shards of each part, so this many are in use at once.
+        self._most_open = BLOCK_SHARDS * len(parts)
+        self._open: OrderedDict[tuple[int, int], OpenShard] = OrderedDict()
         self._decoders: dict[bytes, PacketDecoder] = {}
 
     def identify(self, place: WindowPlace) -> tuple[str, int]:
         """The key and the first frame of a window, from the index alone.
 
         Raises:
-            UserError: the shard is missing or its index is not the one that was published.
+            UserError: the index of its shard is missing or not the one that was published.
         """
-        shard = self._shard(place.shard)
-        row, start = shard.locate(place.window)
-        return shard.value("key", row), start
+        index = self._shard(place).index
+        span = index.span(place.window, place.draw)
+        return index.key(span.row), span.start
 
-    def read(self, place: WindowPlace) -> Window:
-        """Read and decode a window.
+    def read(self, places: Sequence[WindowPlace]) -> Share:
+        """Read and decode windows; those of one clip that follow one another are decoded together.
 
         Raises:
-            UserError: the shard is missing, or the clip's packets do not decode; the line names the
-                shard, the clip's key and the byte.
+            UserError: a shard is missing or cut short, there is no sound window in the place of a
+                damaged one, or frames differ in size.
         """
+        shards = [self._shard(place) for place in places]
+        spans = [
+            shard.index.span(place.window, place.draw) for shard, place in zip(shards, places, strict=True)
+        ]
+        share = Share(np.empty((len(places), self._rules.frames, 0, 0), np.uint8))
+        damaged: dict[int, CodecError] = {}
+        for piece, data in self._fetch(reads(pieces(zip(shards, spans, strict=True))), share):
+            damaged |= self._decode(piece, data, share)
+        for number in sorted(damaged):
+            shard, span = shards[number], spans[number]
+            spans[number] = self._replace(number, shard, places[number].draw, share)
+            share.replaced.append(_told(shard, span, spans[number], damaged[number]))
+        for shard, span in zip(shards, spans, strict=True):
+            share.keys.append(shard.index.key(span.row))
+            share.starts.append(span.start)
+            share.frames.append(span.frames)
+        share.extradata = shards[0].index.extradata(spans[0].row)
+        return share
+
+    def _fetch(self, planned: Sequence[Read], share: Share) -> Iterator[tuple[Piece, bytes]]:
+        for store, of_store in groupby(planned, lambda read: read.shard.store):
+            wanted = list(of_store)
+            fetched = in_order(store, Read.fetch, wanted, lambda read: read.size)
+            for read in wanted:
+                begun = perf_counter()
+                data = next(fetched)
+                share.read_s += perf_counter() - begun
+                share.read_bytes += len(data)
+                yield from read.of_pieces(data)
+
+    def _decode(self, piece: Piece, data: bytes, share: Share) -> dict[int, CodecError]:
+        """Decode the windows of a piece into the share; returns those that are damaged."""
         begun = perf_counter()
-        shard = self._shard(place.shard)
-        row, start = shard.locate(place.window)
-        # A run of packets decodes from a key frame on, and key frames are the multiples of the GOP.
-        lead = start % shard.value("gop_frames", row)
-        byte, sizes = shard.packets(row, start - lead, start + self._window)
-        data = shard.read(byte, sum(sizes))
-        read = perf_counter()
         try:
-            frames = self._decoder(shard.value("extradata", row)).decode(split_packets(data, sizes))
+            pictures = self._pictures(piece, data)
+            for number, span in piece.windows:
+                first = span.start - piece.span.first_frame
+                self._fill(share, number, pictures[first : first + span.frames], piece.shard, span)
         except CodecError as error:
-            raise UserError(
-                f"{self._store.where(shard.name)}: clip {shard.value('key', row)} at byte {byte} is damaged "
-                f"({error}); `genieset verify` finds every such clip"
-            ) from error
-        return Window(shard.value("key", row), start, frames[lead:], read - begun, perf_counter() - read)
+            if len(piece.windows) == 1:
+                return {piece.windows[0][0]: error}
+            # Only those in whose own bytes the damage is, so that it does not matter who reads with whom.
+            found: dict[int, CodecError] = {}
+            for number, span in piece.windows:
+                alone = Piece.of(piece.shard, number, span)
+                found |= self._decode(alone, data[alone.byte - piece.byte :][: alone.size], share)
+            return found
+        finally:
+            share.decode_s += perf_counter() - begun
+        return {}
 
-    def _shard(self, number: int) -> _OpenShard:
-        if number in self._open:
-            self._open.move_to_end(number)
+    def _pictures(self, piece: Piece, data: bytes) -> list[VideoFrame]:
+        """The pictures from the first frame of a piece's first group to its last frame.
+
+        Raises:
+            CodecError: bytes are not those that were published, or do not decode.
+        """
+        span, sizes, index = piece.span, piece.sizes, piece.shard.index
+        packets = split_packets(data, sizes)
+        if span.end_group - span.first_group == 1:
+            checks = [data]
         else:
-            self._open[number] = _OpenShard(self._store, self._shards[number], self._window)
-            if len(self._open) > BLOCK_SHARDS:
-                self._open.popitem(last=False)
-        return self._open[number]
-
-    def _decoder(self, extradata: bytes) -> PacketDecoder:
+            gop = span.gop_frames
+            checks = [b"".join(packets[first : first + gop]) for first in range(0, len(packets), gop)]
+        for group, check in enumerate(checks, span.first_group):
+            if zlib.crc32(check) != index.crc32(span.row, group):
+                raise CodecError("crc32")
+        extradata = index.extradata(span.row)
         if extradata not in self._decoders:
             self._decoders[extradata] = PacketDecoder(extradata)
-        return self._decoders[extradata]
+        return self._decoders[extradata].pictures(packets[: span.start + span.frames - span.first_frame])
 
-
-class _OpenShard:
-    """A shard's index and its open tar; the tar is closed with the last reference to it."""
-
-    def __init__(self, store: Store, entry: ShardEntry, window: int) -> None:
-        self.name = entry.name
-        try:
-            self._index = store.read_table(index_name(entry.name), columns=_COLUMNS).combine_chunks()
-            store.size_bytes(entry.name)
-            self._tar = store.ranges(entry.name)
-        except FileNotFoundError as error:
+    def _fill(
+        self, share: Share, number: int, pictures: Sequence[VideoFrame], shard: OpenShard, span: Span
+    ) -> None:
+        shape = planes_shape(pictures)
+        if not share.planes.size:
+            share.planes = np.empty((*share.planes.shape[:2], *shape), np.uint8)
+        if share.planes.shape[2:] != shape:
+            (rows, width), (other_rows, other_width) = shape, share.planes.shape[2:]
             raise UserError(
-                f"{error.filename}: missing, though the dataset's version names it; "
-                "bring it back, or publish anew with `genieset build`"
-            ) from error
-        if self._index.num_rows != entry.samples:
-            raise UserError(
-                f"{store.where(index_name(entry.name))}: has {self._index.num_rows} clips where the version "
-                f"names {entry.samples}; bring the published file back"
+                f"{shard.where()}: clip {shard.index.key(span.row)} has frames of {width}x{rows * 2 // 3}, "
+                f"others of its batch have {other_width}x{other_rows * 2 // 3}; a batch has one size: stream "
+                "them apart, or select one size"
             )
-        self._window = window
-        self._ends = list(accumulate(n // window for n in self._index["n_frames"].to_pylist()))
+        copy_planes(pictures, share.planes[number, : span.frames])
+        share.planes[number, span.frames :] = share.planes[number, span.frames - 1]
 
-    def locate(self, window: int) -> tuple[int, int]:
-        """The row of the clip that a window belongs to, and the window's first frame in it."""
-        row = bisect_right(self._ends, window)
-        return row, (window - (self._ends[row - 1] if row else 0)) * self._window
+    def _replace(self, number: int, shard: OpenShard, draw: int, share: Share) -> Span:
+        for _ in range(MOST_TRIES):
+            draw = next_draw(draw)
+            start_draw, window = divmod(draw, shard.index.windows)
+            span = shard.index.span(window, start_draw)
+            for piece, data in self._fetch(reads([Piece.of(shard, number, span)]), share):
+                if not self._decode(piece, data, share):
+                    return span
+        raise UserError(
+            f"{shard.where()}: {MOST_TRIES} windows of it, drawn in the place of a damaged one, are damaged "
+            "too; bring the published file back; `genieset verify` tells all damage"
+        )
 
-    def value(self, column: str, row: int) -> Any:
-        return self._index[column][row].as_py()
+    def _shard(self, place: WindowPlace) -> OpenShard:
+        wanted = (place.part, place.shard)
+        if wanted in self._open:
+            self._open.move_to_end(wanted)
+            return self._open[wanted]
+        part = self._parts[place.part]
+        entry = part.shards[place.shard]
+        rows = None if part.rows is None else part.rows[place.shard]
+        index = ShardIndex(part.store, entry, self._rules, rows)
+        self._open[wanted] = OpenShard(part.store, entry, index, self._cache)
+        if len(self._open) > self._most_open:
+            self._open.popitem(last=False)[1].close()
+        return self._open[wanted]
 
-    def packets(self, row: int, first: int, end: int) -> tuple[int, list[int]]:
-        """Where the packets of the frames `first` to `end` - 1 begin in the tar, and their sizes."""
-        sizes = self._index["packet_sizes"][row].values.to_numpy()
-        byte = self.value("offset", row) + self.value("size", row) - int(sizes[first:].sum())
-        return byte, sizes[first:end].tolist()
 
-    def read(self, byte: int, size: int) -> bytes:
-        return self._tar.read(byte, size)
+def _told(shard: OpenShard, span: Span, by: Span, error: CodecError) -> Replaced:
+    key, (byte, _) = shard.index.key(span.row), shard.index.packets(span)
+    return Replaced(
+        key,
+        span.start,
+        shard.index.key(by.row),
+        by.start,
+        f"{shard.where()}: clip {key} at byte {byte} is damaged ({error})",
+    )

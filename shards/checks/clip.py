@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from shards.checks.faults import Fault, told
 from shards.codec import CodecError, probe_clip
-from shards.index import read_clip
+from shards.index import gop_checksums, index_name, read_clip
 from shards.records import Placed
 from shards.store import Store
 
@@ -31,6 +31,8 @@ def check_clip(
         found = probe_clip(encoded.mp4)
         if (found.packet_sizes, found.extradata) != (clip.packet_sizes, clip.extradata):
             yield Fault(tar, _packets_problem(found.packet_sizes, clip.packet_sizes), key, start, end)
+        elif what := _groups_problem(gop_checksums(found, clip.gop_frames), clip.gop_crc32):
+            yield Fault(index_name(tar), what, f"{key}, column gop_crc32")
         count, fps, width, height = _decode(encoded.mp4)
     # A decoder of bytes that nobody vouches for raises whatever it stumbles over.
     except Exception as error:
@@ -57,6 +59,14 @@ def _packets_problem(found: tuple[int, ...], told: tuple[int, ...]) -> str:
     if len(found) != len(told):
         return f"it has {len(found)} packets, the index says {len(told)}"
     return "its extradata is not that of the index"
+
+
+def _groups_problem(found: tuple[int, ...], told: tuple[int, ...]) -> str | None:
+    if len(found) != len(told):
+        return f"has {len(told)} checksums, the clip {len(found)} groups of frames"
+    differ = (number for number, (a, b) in enumerate(zip(found, told, strict=True)) if a != b)
+    number = next(differ, None)
+    return None if number is None else f"of group {number} it is {told[number]}, the tar says {found[number]}"
 
 
 def _decode(mp4: bytes) -> tuple[int, float, int, int]:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from shards.checks.faults import Fault
 from shards.checks.layout import BLOCK_BYTES
 from shards.codec import GOP_FRAMES, probe_clip
+from shards.index import gop_checksums
 from shards.records import Clip, ContentBox, Placed
 from shards.tar import Member, header_bytes
 
@@ -77,15 +78,17 @@ def rows_of_tar(file: BinaryIO, gop_frames: dict[str, int]) -> list[Placed]:
             clip = _clip(_whole(file, member))
             data = _whole(file, mp4)
             encoded = probe_clip(data)
+            groups = gop_frames.get(clip.key, GOP_FRAMES)
             rows.append(
                 Placed(
                     clip=clip,
                     offset=mp4.offset,
                     size=mp4.size,
                     packet_sizes=encoded.packet_sizes,
-                    gop_frames=gop_frames.get(clip.key, GOP_FRAMES),
+                    gop_frames=groups,
                     extradata=encoded.extradata,
                     crc32=zlib.crc32(data),
+                    gop_crc32=gop_checksums(encoded, groups),
                 )
             )
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,43 +77,50 @@ class BucketKiller:
         self.prefix.copy(end)
         return Undisturbed(operations, base, end)
 
-    def kill_everywhere(self, work: Work, undisturbed: Undisturbed, between: Check, end: Check) -> list[str]:
-        """Kill the work at each of its requests, and let it be done again; what was wrong.
+    def kill_at(
+        self, points: Sequence[int], work: Work, undisturbed: Undisturbed, between: Check, end: Check
+    ) -> list[str]:
+        """Kill the work at requests, each time anew, and let it be done again; what was wrong.
 
         Of what a process had sent when it was killed, anything from nothing to all may arrive. So once it is
         dead, nothing arrives, then half of the body, then all; the first two must leave what the request
-        before had left. Work that begins with the same objects does the same, so it is done again once for
-        all kills that leave the same.
+        before had left, which is known if the work was killed there too. Work that begins with the same
+        objects does the same, so it is done again once for all kills that leave the same.
 
         Args:
+            points: the numbers of the requests, counted from 1, ascending.
             between: finds faults in what a kill leaves, beside those that `faults` does.
             end: and in what there is when it was done again.
         """
         faults: list[str] = []
         again: dict[object, list[str]] = {}
-        before = self._told(undisturbed.base)
-        for number, operation in enumerate(undisturbed.operations, 1):
+        left: dict[int, object] = {0: self._told(undisturbed.base)}
+        for number in points:
             self.prefix.restore(undisturbed.base)
-            found = list(self._kill(work, undisturbed, number, before))
+            found = list(self._kill(work, undisturbed, number, left.get(number - 1)))
             state = self.prefix.state()
-            before = self._told(state)
-            if before not in again:
-                again[before] = [*self.faults(state), *between(), *self._again(work, undisturbed, end)]
-            faults += [f"killed at {number} ({operation}): {fault}" for fault in found + again[before]]
+            left[number] = told = self._told(state)
+            if told not in again:
+                again[told] = [*self.faults(state), *between(), *self._again(work, undisturbed, end)]
+            operation = undisturbed.operations[number - 1]
+            faults += [f"killed at {number} ({operation}): {fault}" for fault in found + again[told]]
         return faults
 
-    def _kill(self, work: Work, undisturbed: Undisturbed, number: int, before: object) -> Iterator[str]:
-        """Kill the work; its last request is done in the end."""
+    def _kill(
+        self, work: Work, undisturbed: Undisturbed, number: int, before: object | None
+    ) -> Iterator[str]:
+        """Kill the work; its last request is done in the end. `before` is what must be there until then."""
         run, operations = self.run(work, number)
         if run.signal != signal.SIGKILL:
             yield f"was not killed: {run}"
         if operations != undisturbed.operations[:number]:
             yield f"came another way: {operations[-3:]}"
-        if self._told(self.prefix.state()) != before:
+        there = self._told(self.prefix.state())
+        if before is not None and there != before:
             yield "something was done before the server saw it"
         if not operations[-1].startswith("DELETE"):
             status = self.proxy.deliver(half=True)
-            if status < 400 or self._told(self.prefix.state()) != before:
+            if status < 400 or self._told(self.prefix.state()) != there:
                 yield "something was done with half of the body"
         self.proxy.deliver()
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from shards.keys import file_video_id, split_of
+from tests.faults.books import contents, faults_in
+from tests.faults.commands import genieset
 from tests.faults.killer import Killer
 
 MakeVideo = Callable[..., Path]
@@ -82,3 +84,16 @@ def long_build(
     shutil.copy(make_video("faults-long.mp4", source, out=_EXACT), long / "long.mp4")
     videos["long"] = long
     return lambda dataset: write_build(dataset, "first", "long")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    long_build: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What the dataset of `long_build` holds when nobody disturbs: built by the command, in one child."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with genieset("build", long_build(folder / "set"), scratch=folder / "scratch") as process:
+        _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    assert faults_in(folder / "set") == []
+    return contents(folder / "set")

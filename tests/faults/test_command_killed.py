@@ -22,15 +22,6 @@ def build(config: Path, scratch: Path) -> None:
     assert process.returncode == 0, told
 
 
-@pytest.fixture(scope="module")
-def expected(long_build: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the dataset holds when nobody kills anything."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    build(long_build(folder / "set"), folder / "scratch")
-    assert faults_in(folder / "set") == []
-    return contents(folder / "set")
-
-
 def objects(dataset: Path, folder: str) -> int:
     return len(list((dataset / folder).glob("*")))
 
@@ -46,7 +37,7 @@ MOMENTS: dict[str, Callable[[int, Path], object]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_when(
-    moment: str, long_build: Callable[[Path], Path], expected: dict[str, str], tmp_path: Path
+    moment: str, long_build: Callable[[Path], Path], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     dataset, scratch = tmp_path / "set", tmp_path / "scratch"
     config = long_build(dataset)
@@ -57,12 +48,12 @@ def test_killed_when(
     assert process.returncode == -signal.SIGKILL
     assert faults_in(dataset) == []
     build(config, scratch)
-    assert contents(dataset) == expected
+    assert contents(dataset) == undisturbed
 
 
 @pytest.mark.parametrize("moment", ["an attempt was noted", "ffmpeg runs", "a commit is there"])
 def test_ctrl_c_when(
-    moment: str, long_build: Callable[[Path], Path], expected: dict[str, str], tmp_path: Path
+    moment: str, long_build: Callable[[Path], Path], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     dataset, scratch = tmp_path / "set", tmp_path / "scratch"
     config = long_build(dataset)
@@ -78,4 +69,4 @@ def test_ctrl_c_when(
     ]
     assert faults_in(dataset) == []
     build(config, scratch)
-    assert contents(dataset) == expected
+    assert contents(dataset) == undisturbed

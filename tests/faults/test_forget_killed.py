@@ -1,4 +1,7 @@
-"""A forgetting that is killed at any of its storage operations leaves whole versions, and is gone on with."""
+"""A forgetting that is killed at any of its storage operations leaves whole versions, and is gone on with.
+
+At a sample of them, unless `--every-kill` asks for each; see `tests.faults.points`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from shards.manifest import list_versions, read_version
 from shards.store import Store
 from tests.faults.books import contents, faults_in, read_receipt
 from tests.faults.killer import Killer
+from tests.faults.points import kill_points
 
 WriteBuild = Callable[..., Path]
 
@@ -37,7 +41,7 @@ def video(videos: dict[str, Path]) -> str:
 
 
 def test_killed_at_any_operation_it_goes_on_and_comes_to_the_same_end(
-    base: Path, killer: Killer, write_build: WriteBuild, video: str, tmp_path: Path
+    base: Path, killer: Killer, write_build: WriteBuild, video: str, every_kill: bool, tmp_path: Path
 ) -> None:
     dataset = tmp_path / "set"
     shutil.copytree(base, dataset)
@@ -49,8 +53,9 @@ def test_killed_at_any_operation_it_goes_on_and_comes_to_the_same_end(
     assert killer.build(config).exit_code == 0
     assert contents(dataset) == expected
     operations = undisturbed.operations
+    points = kill_points(operations, every_kill)
     faults = []
-    for number in range(1, len(operations) + 1):
+    for number in points:
         shutil.rmtree(dataset)
         shutil.copytree(base, dataset)
         killed = killer.forget(config, [video], kill_at=number)
@@ -66,7 +71,7 @@ def test_killed_at_any_operation_it_goes_on_and_comes_to_the_same_end(
         faults += [] if _receipt(dataset) == receipt else [f"{what}: another receipt"]
         assert not list((dataset / "runs").iterdir())
     assert not faults, "\n".join(faults)
-    print(f"killed at each of {len(operations)} operations")
+    print(f"killed at {len(points)} of {len(operations)} operations")
 
 
 def _faults(dataset: Path) -> Iterator[str]:

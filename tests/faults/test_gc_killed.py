@@ -1,4 +1,7 @@
-"""A garbage collection that is killed at any of its storage operations leaves what is left complete."""
+"""A garbage collection that is killed at any of its storage operations leaves what is left complete.
+
+At a sample of them, unless `--every-kill` asks for each; see `tests.faults.points`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from shards.store import Store
 from shards.verify import verify
 from tests.faults.books import contents, faults_in
 from tests.faults.killer import Killer
+from tests.faults.points import kill_points
 
 WriteBuild = Callable[..., Path]
 
@@ -65,17 +69,18 @@ def test_a_collection_removes_what_nothing_names(
 
 
 def test_killed_at_any_operation_every_version_that_is_left_is_complete(
-    base: Path, killer: Killer, write_build: WriteBuild, tmp_path: Path
+    base: Path, killer: Killer, write_build: WriteBuild, every_kill: bool, tmp_path: Path
 ) -> None:
     dataset = tmp_path / "set"
     shutil.copytree(base, dataset)
     undisturbed = killer.collect(write_build(dataset, "later"))
     expected = contents(dataset)
     operations = undisturbed.operations
+    points = kill_points(operations, every_kill)
     assert sum(operation.startswith("remove") for operation in operations) > 15
-    print(f"killed at each of {len(operations)} operations")
+    print(f"killed at {len(points)} of {len(operations)} operations")
     faults = []
-    for number in range(1, len(operations) + 1):
+    for number in points:
         shutil.rmtree(dataset)
         shutil.copytree(base, dataset)
         config = write_build(dataset, "later")

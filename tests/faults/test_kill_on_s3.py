@@ -1,6 +1,7 @@
 """What is killed at any of its requests to a bucket leaves whole versions, and is gone on with.
 
-Where a disk has its operations, a bucket has the requests that change it.
+Where a disk has its operations, a bucket has the requests that change it. Work is killed at a sample of
+them, unless `--every-kill` asks for each; see `tests.faults.points`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shards.manifest import list_versions
 from shards.store import Store
 from tests.faults.bucket_killer import BucketKiller, Undisturbed, Work
 from tests.faults.killer import Killer
+from tests.faults.points import kill_points
 from tests.faults.prefix import Prefix
 from tests.proxy import proxy_to
 from tests.stores import aws, client
@@ -106,8 +108,11 @@ def test_the_publishes_have_a_bit_of_everything(site: BucketKiller, cases: dict[
 
 
 @pytest.mark.parametrize("name", ["new", "grown", "forget"])
-def test_killed_at_any_request_and_run_again(name: str, site: BucketKiller, cases: dict[str, Case]) -> None:
+def test_killed_at_any_request_and_run_again(
+    name: str, site: BucketKiller, cases: dict[str, Case], every_kill: bool
+) -> None:
     case = cases[name]
+    points = kill_points(case.undisturbed.operations, every_kill)
 
     def between() -> Iterator[str]:
         # Versions are withdrawn when their successor is there.
@@ -120,9 +125,9 @@ def test_killed_at_any_request_and_run_again(name: str, site: BucketKiller, case
             # The copy has the bucket's bytes, and is read faster.
             yield from map(str, check_forgotten(Store(site.prefix.copy(site.prefix.state()))))
 
-    faults = site.kill_everywhere(case.work, case.undisturbed, between, end)
+    faults = site.kill_at(points, case.work, case.undisturbed, between, end)
     assert not faults, "\n".join(faults)
-    print(f"killed at each of {len(case.undisturbed.operations)} requests")
+    print(f"killed at {len(points)} of {len(case.undisturbed.operations)} requests")
 
 
 @pytest.mark.parametrize("name", ["new", "forget"])

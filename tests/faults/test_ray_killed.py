@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,8 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from tests.faults.books import contents, faults_in
 from tests.faults.commands import ROOT, genieset
@@ -31,79 +30,75 @@ def wait_for_silence(scratch: Path) -> None:
     wait_until(lambda: not marked(str(scratch)), lambda: f"the end of {marked(str(scratch))}")
 
 
-@pytest.fixture(scope="module")
-def expected(long_build: LongBuild, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the dataset holds when nobody kills anything: built in one child, not on Ray."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with genieset("build", long_build(folder / "set"), scratch=folder / "scratch") as process:
-        finish(process)
-    assert faults_in(folder / "set") == []
-    return contents(folder / "set")
-
-
 def test_the_same_bytes_with_two_jobs(
-    long_build: LongBuild, expected: dict[str, str], tmp_path: Path
+    long_build: LongBuild, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     dataset, scratch = tmp_path / "set", tmp_path / "scratch"
     with genieset("build", long_build(dataset), "--jobs", "2", scratch=scratch) as process:
         finish(process)
         wait_for_silence(scratch)
-    assert contents(dataset) == expected
+    assert contents(dataset) == undisturbed
 
 
-@pytest.mark.parametrize("victim", ["ffmpeg", "child", "watcher"])
-def test_a_worker_is_killed(
-    victim: str, long_build: LongBuild, expected: dict[str, str], tmp_path: Path
-) -> None:
+def test_workers_are_killed(long_build: LongBuild, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    """One of each kind, one after the other: ffmpeg, the child that runs it, the watcher of the child."""
     dataset, scratch = tmp_path / "set", tmp_path / "scratch"
     with genieset("build", long_build(dataset), "--jobs", "2", scratch=scratch) as process:
+        struck: set[int] = set()
+        for victim in ("ffmpeg", "child", "watcher"):
+            ffmpeg = held_ffmpeg(process, scratch, struck)
+            child = parent(ffmpeg)
+            os.kill({"ffmpeg": ffmpeg, "child": child, "watcher": parent(child)}[victim], signal.SIGKILL)
+            struck.add(ffmpeg)
+        finish(process)
+        wait_for_silence(scratch)
+    assert contents(dataset) == undisturbed
+
+
+def test_the_driver_is_killed_and_stopped_time_after_time(
+    long_build: LongBuild, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed when ffmpeg runs, stopped by Ctrl-C then, killed when a commit is new; the next run ends it."""
+    dataset, scratch = tmp_path / "set", tmp_path / "scratch"
+    command = ("build", long_build(dataset), "--jobs", "2")
+
+    def wait_for_ffmpeg(process: subprocess.Popen[str]) -> None:
         wait_until(lambda: process.poll() is not None or ffmpegs(scratch), "ffmpeg to run")
-        ffmpeg = ffmpegs(scratch)[0]
-        child = parent(ffmpeg)
-        os.kill({"ffmpeg": ffmpeg, "child": child, "watcher": parent(child)}[victim], signal.SIGKILL)
-        finish(process)
-        wait_for_silence(scratch)
-    assert contents(dataset) == expected
 
+    def commits() -> set[Path]:
+        return set((dataset / "commits").glob("*"))
 
-@pytest.mark.parametrize("moment", ["ffmpeg runs", "a commit is there"])
-def test_the_driver_is_killed(
-    moment: str, long_build: LongBuild, expected: dict[str, str], tmp_path: Path
-) -> None:
-    dataset, scratch = tmp_path / "set", tmp_path / "scratch"
-    config = long_build(dataset)
-    moments = {
-        "ffmpeg runs": lambda: ffmpegs(scratch),
-        "a commit is there": lambda: list((dataset / "commits").glob("*")),
-    }
-    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
-        wait_until(lambda: process.poll() is not None or moments[moment](), moment)
+    with genieset(*command, scratch=scratch) as process:
+        wait_for_ffmpeg(process)
         process.kill()
         wait_for_silence(scratch)
     assert process.returncode == -signal.SIGKILL
     assert faults_in(dataset) == []
-    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
-        finish(process)
-    assert contents(dataset) == expected
 
-
-def test_ctrl_c(long_build: LongBuild, expected: dict[str, str], tmp_path: Path) -> None:
-    dataset, scratch = tmp_path / "set", tmp_path / "scratch"
-    config = long_build(dataset)
-    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
-        wait_until(lambda: process.poll() is not None or ffmpegs(scratch), "ffmpeg to run")
+    with genieset(*command, scratch=scratch) as process:
+        wait_for_ffmpeg(process)
         os.killpg(process.pid, signal.SIGINT)
         out, told = process.communicate(timeout=60)
         wait_for_silence(scratch)
     assert (process.returncode, out) == (130, "")
     assert "interrupted; what is done is kept, the same command does the rest" in told.splitlines()
     assert faults_in(dataset) == []
-    with genieset("build", config, "--jobs", "2", scratch=scratch) as process:
+
+    before = commits()
+    with genieset(*command, scratch=scratch) as process:
+        wait_until(lambda: process.poll() is not None or commits() > before, "a commit")
+        process.kill()
+        wait_for_silence(scratch)
+    assert process.returncode == -signal.SIGKILL
+    assert faults_in(dataset) == []
+
+    with genieset(*command, scratch=scratch) as process:
         finish(process)
-    assert contents(dataset) == expected
+        wait_for_silence(scratch)
+    assert contents(dataset) == undisturbed
 
 
-def test_a_node_is_killed(long_build: LongBuild, expected: dict[str, str], tmp_path: Path) -> None:
+def test_a_node_is_killed(long_build: LongBuild, undisturbed: dict[str, str], tmp_path: Path) -> None:
     # Sockets lie below it, whose names the kernel limits to 107 characters.
     dataset, scratch = tmp_path / "set", Path(tempfile.mkdtemp(dir="/tmp"))
     with cluster(scratch) as (nodes, address):
@@ -111,7 +106,7 @@ def test_a_node_is_killed(long_build: LongBuild, expected: dict[str, str], tmp_p
             wait_until(lambda: process.poll() is not None or len(ffmpegs(scratch)) == 2, "both to work")
             say(nodes, "kill")
             finish(process)
-        assert contents(dataset) == expected
+        assert contents(dataset) == undisturbed
     wait_for_silence(scratch)
     shutil.rmtree(scratch)
 
@@ -146,6 +141,26 @@ def say(nodes: subprocess.Popen[str], word: str) -> None:
 
 def ffmpegs(scratch: Path) -> list[int]:
     return [pid for pid, name in marked(str(scratch)).items() if name.startswith("ffmpeg")]
+
+
+def held_ffmpeg(process: subprocess.Popen[str], scratch: Path, struck: set[int]) -> int:
+    """One that is not among those struck before, and that waits to be struck."""
+    held: list[int] = []
+
+    def hold() -> bool:
+        for pid in ffmpegs(scratch):
+            if pid not in struck:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                # It may have ended before it was stopped.
+                if pid in ffmpegs(scratch):
+                    held.append(pid)
+                    return True
+        return process.poll() is not None
+
+    wait_until(hold, "another ffmpeg")
+    assert held, "the build ended before it was struck"
+    return held[0]
 
 
 def parent(pid: int) -> int:

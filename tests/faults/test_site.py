@@ -55,8 +55,7 @@ def fetch(
     site: VideoSite, folder: Path, stem: str = STEM, opt_out: OptOut = NOBODY, **more: object
 ) -> Fetched:
     source = WebSource(urls=(site.page_url(stem),), allow_private=True, **more)
-    (found,) = source.discover(pytest.fail)
-    return source.fetch(found.video, folder, opt_out)
+    return source.fetch(Video("x-1", "web", site.page_url(stem)), folder, opt_out)
 
 
 def failed(site: VideoSite, folder: Path, path: str, faults: list[Fault], stem: str = STEM) -> Failed:
@@ -87,13 +86,18 @@ def test_what_passes_while_a_body_comes_ends_in_the_same_bytes(
     assert fetch(site, tmp_path).path.read_bytes() == WHOLE
 
 
+@pytest.fixture(scope="module")
+def whole_stream(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    with VideoSite(folder, hls=[STREAM]) as running:
+        return fetch(running, tmp_path_factory.mktemp("whole"), STREAM).path.read_bytes()
+
+
 @pytest.mark.parametrize("fault", [Cut(1000), Cut(1000, reset=False), Stall(1000)], ids=str)
 def test_a_stream_s_segment_that_breaks_off_is_asked_for_again(
-    site: VideoSite, tmp_path: Path, fault: Fault
+    site: VideoSite, whole_stream: bytes, tmp_path: Path, fault: Fault
 ) -> None:
-    whole = fetch(site, tmp_path / "whole", STREAM).path.read_bytes()
     site.fail(f"/hls/{STREAM}/00000.ts", [fault])
-    assert fetch(site, tmp_path / "broken", STREAM).path.read_bytes() == whole
+    assert fetch(site, tmp_path, STREAM).path.read_bytes() == whole_stream
 
 
 @pytest.mark.parametrize(

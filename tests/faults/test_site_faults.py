@@ -18,6 +18,7 @@ from tests.faults.books import contents, faults_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "not_gameplay"
 PAGE, MEDIA = "/watch/cartoon_bunny_loop", "/media/cartoon_bunny_loop.mp4"
+OTHER_PAGE = "/watch/slides_lecture"
 
 
 class Heard:
@@ -73,28 +74,39 @@ def asked(site: VideoSite, before: int, path: str) -> list[Request]:
 
 
 @pytest.mark.parametrize(
-    ("path", "faults"),
+    ("of_a_video", "of_the_other_s_page"),
     [
-        pytest.param(MEDIA, [Cut(300_000)], id="a connection is cut midway"),
-        pytest.param(MEDIA, [Cut(200_000), Cut(100_000), Cut(50_000)], id="and again, and again"),
-        pytest.param(MEDIA, [Cut(300_000, reset=False)], id="a body is shorter than its length"),
-        pytest.param(MEDIA, [Stall(100_000)], id="a body stalls for ever"),
-        pytest.param(PAGE, [Stall()], id="a page stalls for ever"),
-        pytest.param(PAGE, [Answer(429, "1")], id="429, come back in a second"),
-        pytest.param(MEDIA, [Answer(429, "1")], id="the same of the video"),
-        pytest.param(PAGE, [Answer(503, "1")], id="503, come back in a second"),
-        pytest.param(PAGE, [Answer(500), Answer(502)], id="500 and 502"),
-        pytest.param(PAGE, [Answer(403)], id="403, once"),
+        pytest.param([Cut(300_000)], [Stall()], id="a connection is cut midway; a page stalls for ever"),
+        pytest.param(
+            [Cut(200_000), Cut(100_000), Cut(50_000)],
+            [Answer(429, "1")],
+            id="cut again and again; 429, come back in a second",
+        ),
+        pytest.param(
+            [Cut(300_000, reset=False)],
+            [Answer(503, "1")],
+            id="a body is shorter than its length; 503, come back in a second",
+        ),
+        pytest.param([Stall(100_000)], [Answer(403)], id="a body stalls for ever; 403, once"),
+        pytest.param(
+            [Answer(429, "1")], [Answer(500), Answer(502)], id="429, come back in a second; 500 and 502"
+        ),
     ],
 )
 def test_the_same_bytes_whatever_goes_wrong_on_the_way(
-    site: VideoSite, expected: dict[str, str], tmp_path: Path, path: str, faults: list[Fault]
+    site: VideoSite,
+    expected: dict[str, str],
+    tmp_path: Path,
+    of_a_video: list[Fault],
+    of_the_other_s_page: list[Fault],
 ) -> None:
-    site.fail(path, faults)
+    site.fail(MEDIA, of_a_video)
+    site.fail(OTHER_PAGE, of_the_other_s_page)
     before = len(site.requests)
     assert built(site, tmp_path / "set").books.counts() == {"ingested": 2}
     assert contents(tmp_path / "set") == expected
-    assert len(asked(site, before, path)) > len(faults)
+    assert len(asked(site, before, MEDIA)) > len(of_a_video)
+    assert len(asked(site, before, OTHER_PAGE)) > len(of_the_other_s_page)
 
 
 def test_a_site_is_left_alone_as_long_as_it_asks_also_by_the_next_run(

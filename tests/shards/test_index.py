@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shards.index import (
     ClipTarWriter,
     contents,
     decode_frames,
+    gop_checksums,
     index_name,
     read_clip,
     read_index,
@@ -112,6 +114,15 @@ def test_equal_samples_have_equal_contents(clips: list[tuple[Clip, EncodedClip]]
     flipped = pa.array([placed.crc32 ^ 1 for placed in tar.placed], pa.uint32())
     changed = index.set_column(index.schema.get_field_index("crc32"), "crc32", flipped)
     assert not set(contents(index).to_pylist()) & set(contents(changed).to_pylist())
+
+
+def test_each_group_of_frames_has_its_checksum() -> None:
+    mp4 = b"head" + bytes(range(30))
+    sizes = (3, 1, 4, 2, 20)
+    checksums = gop_checksums(EncodedClip(mp4, sizes, b""), 2)
+    assert checksums == (zlib.crc32(mp4[4:8]), zlib.crc32(mp4[8:14]), zlib.crc32(mp4[14:]))
+    with pytest.raises(ValueError, match="gop_frames is 0"):
+        gop_checksums(EncodedClip(mp4, sizes, b""), 0)
 
 
 def test_rows_and_columns_are_those_of_the_whole_index(tmp_path: Path) -> None:

@@ -1,19 +1,25 @@
 """A small published dataset of synthetic clips, each frame of which says which clip and frame it is."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from shards.catalog import create_catalog
 from shards.codec import Frames, encode_clip
 from shards.index import ClipTarWriter, index_name
 from shards.keys import clip_key
 from shards.manifest import ShardEntry, Version, create_version
-from shards.records import Clip, ContentBox
+from shards.records import CLIP_SCHEMA, VIDEO_SCHEMA, Clip, ContentBox, Placed
 from shards.store import Store
 
 MakeDataset = Callable[..., Path]
+
+CATALOG = pa.schema([*CLIP_SCHEMA, pa.field("motion", pa.float64())])
 
 
 def pictures(clip: int, n_frames: int, height: int, width: int) -> Frames:
@@ -39,7 +45,7 @@ def publish(
     number: int = 1,
 ) -> Path:
     """Publish a version whose shards are `(split, [frames of each clip])`."""
-    store, entries, clips = Store(root), [], 0
+    store, entries, rows, clips = Store(root), [], [], 0
     for split, lengths in shards:
         name = f"shards/{split}-{len(entries):06d}.tar"
         with store.stage() as staged:
@@ -52,10 +58,33 @@ def publish(
                     clips += 1
             staged.publish(name)
         store.put_table(index_name(name), writer.index())
-        histogram = {n: list(lengths).count(n) for n in sorted(set(lengths))}
-        entries.append(ShardEntry(name, split, len(lengths), 0, "", "", histogram))
-    assert create_version(store, Version(number, None, {"clips": clips}, tuple(entries)))
+        entries.append(entry_of(store, name, split, lengths))
+        rows += [catalog_row(placed, name, split) for placed in writer.placed]
+    version = Version(number, None, {"clips": clips}, tuple(entries))
+    create_catalog(store, version, VIDEO_SCHEMA.empty_table(), pa.Table.from_pylist(rows, CATALOG))
+    assert create_version(store, version)
     return root
+
+
+def entry_of(store: Store, name: str, split: str, lengths: Sequence[int]) -> ShardEntry:
+    """What a version says of a shard as it lies there."""
+    tar, index = store.read(name), store.read(index_name(name))
+    histogram = {n: list(lengths).count(n) for n in sorted(set(lengths))}
+    return ShardEntry(
+        name,
+        split,
+        len(lengths),
+        len(tar),
+        hashlib.sha256(tar).hexdigest(),
+        hashlib.sha256(index).hexdigest(),
+        histogram,
+    )
+
+
+def catalog_row(placed: Placed, name: str, split: str) -> dict[str, Any]:
+    """A clip of the catalog; its one score, `motion`, is a tenth of its number in the dataset."""
+    place = {"decision": "kept", "split": split, "shard": name, "offset": placed.offset, "size": placed.size}
+    return placed.clip.as_json() | place | {"motion": int(placed.clip.video_id[-4:], 16) / 10}
 
 
 @pytest.fixture(scope="session")

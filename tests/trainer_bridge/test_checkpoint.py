@@ -84,6 +84,16 @@ def test_place_and_length_may_change(tmp_path: Path) -> None:
     assert load_checkpoint(moved, *trained(0)) == state(5)
 
 
+def test_the_order_of_windows_may_change_if_told(tmp_path: Path) -> None:
+    save_checkpoint(config(tmp_path), *trained(1), state(5))
+    changed = config(tmp_path, seed=2, where="motion > 0.1", batch_size=8)
+    with pytest.raises(UserError, match=r"batch_size: the run in .* was begun with 4, not 8"):
+        load_checkpoint(changed, *trained(0))
+    assert load_checkpoint(changed, *trained(0), allow_change=True) == state(5)
+    with pytest.raises(UserError, match="window: the run in"):
+        load_checkpoint(config(tmp_path, window=8), *trained(0), allow_change=True)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     for step in (5, 10):
         path = save_checkpoint(config(tmp_path), *trained(1), state(step))

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from shards.errors import UserError
+from shards.index import read_index
 from shards.manifest import ShardEntry, Version, create_version, read_version
+from shards.records import Placed
 from shards.store import Store
 from trainer_bridge import Batch, batch_digests, open_stream
 
@@ -109,7 +111,9 @@ def test_the_state_of_another_order_is_refused(dataset: Path, options: dict[str,
 
 def test_the_state_of_another_split_is_refused(dataset: Path) -> None:
     state = open_stream(dataset, batch_size=2).state_dict()
-    with pytest.raises(UserError, match=r"split, or the content of the version: .* had order"):
+    with pytest.raises(
+        UserError, match="split: the stream to be resumed had another split than this one: val; "
+    ):
         open_stream(dataset, split="val", batch_size=2).load_state_dict(state)
 
 
@@ -139,6 +143,10 @@ def test_the_state_of_another_version_is_refused_unless_told(make_dataset: MakeD
         ({"device": "gpu"}, "device: gpu cannot be used here"),
         ({"device": "cuda:99"}, "device: cuda:99 cannot be used here"),
         ({"version": 7}, "no version 7"),
+        ({"starts": "any"}, "starts: there is no 'any'; choose aligned or anywhere"),
+        ({"short": "cut"}, "short: there is no 'cut'; choose drop or pad"),
+        ({"windows_per_visit": 0}, "windows_per_visit: 0 is too small; give at least 1"),
+        ({"max_damaged": -1}, "max_damaged: -1 is too small; give at least 0"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(dataset: Path, options: dict[str, Any], message: str) -> None:
@@ -152,18 +160,132 @@ def test_no_dataset(tmp_path: Path) -> None:
         open_stream(tmp_path, batch_size=1)
 
 
+def spoil(root: Path, number: int, frame: int = 3) -> Placed:
+    """Change one bit of a clip of the first shard."""
+    store, name = Store(root), "shards/train-000000.tar"
+    placed = read_index(store, name)[number]
+    with store.path(name).open("r+b") as file:
+        file.seek(placed.offset + placed.size - sum(placed.packet_sizes[frame:]) + 3)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    return placed
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_clip_stops_the_stream_at_its_step(make_dataset: MakeDataset, workers: int) -> None:
+def test_damaged_windows_are_replaced_and_told(
+    make_dataset: MakeDataset, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_dataset([("train", [32, 16, 16, 48])])
+    before = take(4, root)
+    placed = spoil(root, 1)
+    found = take(4, root, workers=workers)
+    hit = [batch.step for batch in before if placed.clip.key in batch.keys]
+    assert [batch.step for batch in found if batch.replaced] == hit
+    for batch, old in zip(found, before, strict=True):
+        assert placed.clip.key not in batch.keys
+        for one in batch.replaced:
+            assert (one.key, one.start) == (placed.clip.key, 0)
+            hits = [at for at, key in enumerate(old.keys) if key == one.key]
+            assert (one.by_key, one.by_start) in [(batch.keys[at], batch.starts[at]) for at in hits]
+        if not batch.replaced:
+            assert_same([batch], [old])
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 1
+    assert f"clip {placed.clip.key} at byte" in told[0]
+    assert "stands in for it" in told[0]
+    # The rule is the same for every number of ranks.
+    shares = [take(4, root, rank=rank, world_size=2) for rank in range(2)]
+    for step, batch in enumerate(found):
+        assert shares[0][step].keys + shares[1][step].keys == batch.keys
+
+
+def test_too_much_damage_ends_a_stream_at_its_step(make_dataset: MakeDataset) -> None:
+    root = make_dataset([("train", [16] * 6)])
+    for number in range(3):
+        spoil(root, number)
+    stream = open_stream(root, batch_size=6, max_damaged=2)
+    for _ in range(2):  # asked again, it does not go on to the next step
+        with pytest.raises(
+            UserError,
+            match=r"train-000000.tar: clip \S+ at byte \d+ is damaged \(crc32\); "
+            r"with it 3 clips are, more than max_damaged=2",
+        ) as caught:
+            next(stream)
+        assert "\n" not in str(caught.value)
+        assert stream.step == 0
+    assert len(next(open_stream(root, batch_size=6, max_damaged=3)).replaced) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_tar_cut_short_ends_the_stream(make_dataset: MakeDataset, workers: int) -> None:
     root = make_dataset([("train", [16, 16, 16])])
     with Store(root).path("shards/train-000000.tar").open("r+b") as file:
         file.truncate(5000)
     stream = open_stream(root, batch_size=3, workers=workers)
-    for _ in range(2):  # asked again, it does not go on to the next step
-        with pytest.raises(UserError, match=r"train-000000.tar: clip \S+ at byte \d+ is damaged") as caught:
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"train-000000.tar: is damaged \(has 5,000 bytes") as caught:
             next(stream)
         assert "\n" not in str(caught.value)
         assert stream.step == 0
         del caught  # its traceback holds the stream, and workers take 5 s to end in a garbage collection
+
+
+def test_a_selection_streams_only_what_it_holds_for(dataset: Path) -> None:
+    whole = {key for batch in take(3, dataset) for key in batch.keys}
+    batches = list(islice(open_stream(dataset, batch_size=2, where="motion between 0.15 and 0.45"), 9))
+    keys = {key for batch in batches for key in batch.keys}
+    assert keys == {"file-0002_00000000", "file-0004_00000000"} < whole
+    state = open_stream(dataset, batch_size=2, where="motion < 0.35").state_dict()
+    with pytest.raises(UserError, match="where: the stream to be resumed had another where than this one: m"):
+        open_stream(dataset, batch_size=2, where="motion < 0.45").load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("motoin > 0", "'motoin > 0': .*motoin"),
+        ("motion > 9", "where: 'motion > 9' holds for no clip of split train"),
+        ("random() > 0.5", "selects other clips each time|holds for no clip|too large"),
+        ("1; drop table clips", "'1; drop table clips': "),
+    ],
+)
+def test_selections_that_cannot_be(make_dataset: MakeDataset, where: str, message: str) -> None:
+    root = make_dataset([("train", [16] * 24)])
+    with pytest.raises(UserError, match=message) as caught:
+        open_stream(root, batch_size=1, where=where)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mixture_holds_to_its_weights(make_dataset: MakeDataset) -> None:
+    one, other = make_dataset([("train", [64, 32])]), make_dataset([("train", [160])], number=2)
+    stream = open_stream({one: 0.75, other: 0.25}, batch_size=4, seed=2)
+    batches = list(islice(stream, 6))
+    state = stream.state_dict()
+    assert {type(value) for name, value in state.items() if name != "order"} == {int}
+    again = open_stream({one: 3, other: 1}, batch_size=4, seed=2)
+    again.load_state_dict(state | {"step": 2})
+    assert_same(list(islice(again, 4)), batches[2:])
+    with pytest.raises(UserError, match="weights: the stream to be resumed had another weights"):
+        open_stream({one: 1, other: 1}, batch_size=4, seed=2).load_state_dict(state)
+    digests = batch_digests({one: 3, other: 1}, batch_size=4, seed=2, steps=6, world_size=2)
+    assert list(digests) == [batch.digest() for batch in batches]
+
+
+def test_a_change_is_allowed_if_told(dataset: Path) -> None:
+    state = open_stream(dataset, batch_size=4, step=3).state_dict()
+    stream = open_stream(dataset, batch_size=2, seed=9)
+    stream.load_state_dict(state, allow_change=True)
+    assert_same([next(stream)], list(islice(open_stream(dataset, batch_size=2, seed=9, step=3), 1)))
+
+
+def test_short_clips_are_padded_and_marked(make_dataset: MakeDataset) -> None:
+    root = make_dataset([("train", [16, 9])])
+    (batch,) = islice(open_stream(root, batch_size=2, short="pad"), 1)
+    at = batch.keys.index("file-0001_00000000")
+    assert batch.valid[at].tolist() == [True] * 9 + [False] * 7
+    assert batch.valid[1 - at].all()
+    assert torch.equal(batch.video[at, 9:], batch.video[at, 8:9].expand(7, -1, -1, -1))
 
 
 def test_picture_size(dataset: Path) -> None:

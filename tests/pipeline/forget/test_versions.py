@@ -88,7 +88,7 @@ def test_a_version_of_a_later_release_is_no_damaged_one(dataset: Dataset) -> Non
     store = dataset.store
     body = json.loads(store.read(version_name(2))) | {"schema": 99}
     store.put(version_name(2), json.dumps(body).encode())
-    with pytest.raises(UserError, match="schema 99; this release reads 1"):
+    with pytest.raises(UserError, match="schema 99; this release reads 2"):
         forget(store, [dataset.ids[0]], LABELS, Quiet())
 
 

@@ -46,6 +46,7 @@ from tests.pipeline.verify.plants_in_tars import (
     cut_at,
     exchanged,
     huge_header,
+    lying_checksums,
     lying_index,
     members_apart,
     other_mp4,
@@ -88,6 +89,7 @@ def all_plants() -> Iterator[tuple[str, Plant]]:
         yield f"index: {name}", change_index(change, f"column {column}" if column else "")
     yield "index: that of another shard", index_of_another
     yield "index: consistent with the version, not with the tar", republished(lying_index)
+    yield "index: consistent with the version, but for the checksum of a group", republished(lying_checksums)
     for field in ("samples", "bytes", "sha256", "index_sha256", "clips_by_frames", "split", "name"):
         yield f"version: shards[0].{field}", change_shard_field(field)
     for field in ("parent", "number", "schema", "recipe", "recipe_hash", "splits", "shards"):

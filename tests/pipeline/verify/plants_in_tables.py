@@ -32,6 +32,7 @@ OF_COLUMNS = {
     "an offset": "offset",
     "a size": "size",
     "a crc": "crc32",
+    "a group's crc": "gop_crc32",
     "packet sizes": "packet_sizes",
     "extradata": "extradata",
     "a number of frames": "n_frames",
@@ -47,6 +48,7 @@ INDEX_CHANGES: dict[str, Callable[[pa.Table], pa.Table]] = {
     "an offset changed": with_last("offset", lambda offset: offset + 512),
     "a size changed": with_last("size", lambda size: size + 1),
     "a crc changed": with_last("crc32", 1),
+    "a group's crc changed": with_last("gop_crc32", lambda crcs: [*crcs[:-1], crcs[-1] ^ 1]),
     "packet sizes changed": with_last("packet_sizes", lambda sizes: [sizes[0] + 1, sizes[1] - 1, *sizes[2:]]),
     "extradata changed": with_last("extradata", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
     "a number of frames changed": with_last("n_frames", 16),
@@ -59,6 +61,7 @@ INDEX_CHANGES: dict[str, Callable[[pa.Table], pa.Table]] = {
     "rows reordered": lambda table: table.take(list(range(len(table)))[::-1]),
     "a row twice": lambda table: pa.concat_tables([table, table.slice(0, 1)]),
     "no rows": lambda table: table.slice(0, 0),
+    "a group's crc less": with_last("gop_crc32", lambda crcs: crcs[:-1]),
     "a column less": lambda table: table.drop_columns(["crc32"]),
 }
 

@@ -1,0 +1,64 @@
+"""What a stream goes on from, and what is held against it: a few integers and a hash.
+
+A setting that is no integer is told by a hash of its own, cut down to an integer, so that the one that
+differs can be named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from shards.errors import UserError
+
+StreamState = dict[str, int | str]
+"""The settings of a stream's order as integers, a hash of them all, and the next step."""
+
+
+def as_state(settings: Mapping[str, object]) -> StreamState:
+    """The state of a stream, less its step.
+
+    Args:
+        settings: everything that shapes the batches, by the names that their user knows.
+    """
+    told: StreamState = {
+        name: value if isinstance(value, int) else _as_integer(value) for name, value in settings.items()
+    }
+    return told | {"order": _sha256(settings)}
+
+
+def check_state(state: Mapping[str, int | str], current: StreamState, settings: Mapping[str, object]) -> None:
+    """Refuse the state of a stream whose steps are other batches than these.
+
+    Raises:
+        UserError: the line names the first setting that differs.
+    """
+    for name, value in current.items():
+        if state.get(name) == value:
+            continue
+        given = settings[name]
+        if isinstance(given, int):
+            differ = f"had {name} {state.get(name)}, this one has {given}"
+        else:
+            shown = f": {given}" if isinstance(given, str) else ""
+            differ = f"had another {_MEANT.get(name, name)} than this one{shown}"
+        raise UserError(
+            f"{name}: the stream to be resumed {differ}; set it back, start a new stream, or allow the change"
+        )
+
+
+_MEANT = {
+    "content": "content of its version",
+    "selection": "selection of clips by the same `where`",
+    "release": "release's order of windows",
+}
+
+
+def _as_integer(value: object) -> int:
+    # 53 bits: what a double, and so every JSON reader, holds exactly.
+    return int(_sha256(value)[:13], 16)
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
