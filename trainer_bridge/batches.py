@@ -29,7 +29,7 @@ from trainer_bridge.state import StreamState, as_state, check_state
 from trainer_bridge.windows import ReaderPart, WindowReader
 
 Place = str | os.PathLike[str]
-Datasets = Place | Mapping[Place, float]
+Datasets = Place | Mapping[str, float]
 """A dataset's folder or URL, or several, each with its weight."""
 
 

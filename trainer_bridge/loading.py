@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,14 +10,21 @@ from itertools import count
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
 from trainer_bridge.batches import GlobalBatches
 from trainer_bridge.order import WindowPlace
+from trainer_bridge.orphans import end_with_parent
 from trainer_bridge.windows import Share, WindowReader
+
+_log = logging.getLogger(__name__)
+
+_GIVEN_UP = 10
+_MOST_DEATHS = 3
+"""So many times workers are started for one batch."""
 
 
 @dataclass
@@ -61,22 +69,93 @@ class Shares(Sampler[list[WindowPlace]]):
     """One rank's share of each global batch, from a step on.
 
     Attributes:
+        rank: whose share it is.
         step: the next one; what was asked for ahead of it does not count.
     """
 
     def __init__(self, batches: GlobalBatches, step: int, rank: int, world_size: int) -> None:
         self._batches = batches
-        self._rank = rank
+        self.rank = rank
         self._world_size = world_size
         self.step = step
 
     def share(self, step: int) -> list[WindowPlace]:
         """The windows of a step."""
-        return self._batches.share(step, self._rank, self._world_size)
+        return self._batches.share(step, self.rank, self._world_size)
+
+    def told(self) -> str:
+        """The shards that the next step is read from, for messages."""
+        return ", ".join(self._batches.names(self.share(self.step)))
 
     def ahead(self) -> list[tuple[Store, ShardEntry]]:
         """The shards that will mostly be read from the next step on."""
-        return self._batches.ahead(self.step, self._rank, self._world_size)
+        return self._batches.ahead(self.step, self.rank, self._world_size)
 
     def __iter__(self) -> Iterator[list[WindowPlace]]:
         return map(self.share, count(self.step))
+
+
+class Loader:
+    """The shares of a rank as they are read, from its next step on.
+
+    Args:
+        workers: processes that read and decode ahead; 0 reads when asked.
+        pinned: whether batches are to lie in pinned memory.
+        stall_s: workers that give nothing for ten times as long are given up.
+    """
+
+    def __init__(
+        self, batches: GlobalBatches, shares: Shares, *, workers: int, pinned: bool, stall_s: float
+    ) -> None:
+        self._shares = shares
+        self._loader: DataLoader[HostBatch | UserError] = DataLoader(
+            Windows(batches.open_reader),
+            sampler=shares,
+            batch_size=None,  # what the sampler yields is a batch already
+            num_workers=workers,
+            multiprocessing_context="forkserver" if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=end_with_parent,
+            pin_memory=pinned,
+            timeout=_GIVEN_UP * stall_s if workers else 0,
+            generator=torch.Generator(),  # else each start would draw from torch's global one
+        )
+        self._batches: Iterator[HostBatch | UserError] | None = None
+
+    def next(self) -> HostBatch:
+        """The batch that follows the one before; after `forget`, and at first, that of the next step.
+
+        Workers that died are started anew: what they read is a function of the step.
+
+        Raises:
+            UserError: a shard is missing or damaged, or workers give nothing or keep dying.
+        """
+        for _ in range(_MOST_DEATHS):
+            try:
+                if self._batches is None:
+                    self._batches = iter(self._loader)
+                found = next(self._batches)
+                break
+            except RuntimeError as error:
+                self._batches = None
+                if "exited unexpectedly" in str(error):
+                    _log.warning("step %d: %s; they are started anew", self._shares.step, error)
+                elif "timed out" in str(error):
+                    raise UserError(
+                        f"step {self._shares.step}: nothing came of {self._shares.told()}; {error}"
+                    ) from None
+                else:
+                    raise
+        else:
+            raise UserError(
+                f"step {self._shares.step}: workers died {_MOST_DEATHS} times while they read "
+                f"{self._shares.told()}; if memory is short, choose fewer workers or a smaller batch_size"
+            )
+        if isinstance(found, UserError):
+            # A new one: raised itself, it would hold this frame, and with it the workers, alive.
+            raise UserError(str(found))
+        return found
+
+    def forget(self) -> None:
+        """Read again from the next step on."""
+        self._batches = None

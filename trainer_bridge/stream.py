@@ -8,33 +8,29 @@ settings, is the number of the next step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+import weakref
+from collections import deque
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from shards.errors import UserError
 from trainer_bridge.augment import Augment
 from trainer_bridge.batches import BatchSettings, Datasets, GlobalBatches, at_least, batch_digest
 from trainer_bridge.cache import Cache
-from trainer_bridge.feed import DeviceFeed
+from trainer_bridge.feed import DeviceFeed, Flight
 from trainer_bridge.indexes import Starts
-from trainer_bridge.loading import HostBatch, Shares, Windows
+from trainer_bridge.loading import Loader, Shares
 from trainer_bridge.order import Short
-from trainer_bridge.orphans import end_with_parent
 from trainer_bridge.prefetch import Prefetcher
 from trainer_bridge.state import StreamState
+from trainer_bridge.telemetry import StepTimes, Telemetry
+from trainer_bridge.watchdog import StallWatchdog
 from trainer_bridge.windows import Replaced
 
 _log = logging.getLogger(__name__)
-
-_GIVEN_UP = 10
-"""Workers that give nothing for so many times `stall_s` are given up."""
-
-_MOST_DEATHS = 3
-"""So many times workers are started anew for one batch."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,11 @@ def open_stream(
 
 
 class Stream:
-    """An endless iterator of batches; `open_stream` makes one."""
+    """An endless iterator of batches; `open_stream` makes one.
+
+    Attributes:
+        telemetry: where the time of its last steps went.
+    """
 
     def __init__(
         self,
@@ -164,19 +164,18 @@ class Stream:
         if cache:
             batches.check_cache(cache)
             self._prefetcher = Prefetcher(cache, shares.ahead)
-        self._loader: DataLoader[HostBatch | UserError] = DataLoader(
-            Windows(batches.open_reader),
-            sampler=shares,
-            batch_size=None,  # what the sampler yields is a batch already
-            num_workers=workers,
-            multiprocessing_context="forkserver" if workers else None,
-            persistent_workers=workers > 0,
-            worker_init_fn=end_with_parent,
-            pin_memory=feed.device.type == "cuda",
-            timeout=_GIVEN_UP * stall_s if workers else 0,
-            generator=torch.Generator(),  # else each start would draw from torch's global one
+        self._loader = Loader(
+            batches, shares, workers=workers, pinned=feed.device.type == "cuda", stall_s=stall_s
         )
-        self._batches: Iterator[HostBatch | UserError] | None = None
+        self._flights: deque[Flight] = deque()
+        self._failed: UserError | None = None
+        self._returned_s: float | None = None
+        # Of the thread that watches nothing may lead back here, or a stream that is dropped would live on.
+        self._watchdog = StallWatchdog(stall_s, shares.told)
+        self.telemetry = Telemetry(shares.rank, workers)
+        weakref.finalize(self, self._watchdog.close)
+        if self._prefetcher:
+            weakref.finalize(self, self._prefetcher.close)
 
     @property
     def device(self) -> torch.device:
@@ -198,19 +197,35 @@ class Stream:
             UserError: a shard is missing, or too many clips are damaged; the line names shard, key and
                 byte. Asked again, it tries the same batch again.
         """
+        called_s = time.perf_counter()
         try:
-            host = self._next_host()
-            self._tell_replaced(host.share.replaced)
+            flight = self._next_flight()
+            share = flight.host.share
+            self._tell_replaced(share.replaced)
         except BaseException:
-            # The loader may be past this step; whoever asks again must get this step, not the next.
-            self._batches = None
+            # The loader is past this step; whoever asks again must get this step, not the next.
+            self._forget_read()
             raise
+        arrived_s = time.perf_counter()
         step = self._shares.step
         self._shares.step += 1
         if self._prefetcher:
             self._prefetcher.advance()
-        share = host.share
-        video = self._feed(host)
+        video = self._feed.finish(flight)
+        returns_s = time.perf_counter()
+        if self._returned_s is not None:
+            self.telemetry.add(
+                StepTimes(
+                    wait_s=arrived_s - called_s,
+                    copy_s=returns_s - arrived_s + self._feed.copied_s(),
+                    step_s=called_s - self._returned_s,
+                    read_s=share.read_s,
+                    decode_s=share.decode_s,
+                    windows=len(share.keys),
+                    read_bytes=share.read_bytes,
+                )
+            )
+        self._returned_s = returns_s
         return Batch(
             video=video,
             keys=tuple(share.keys),
@@ -240,11 +255,12 @@ class Stream:
         if not allow_change:
             self._plan.check(state)
         self._shares.step = int(state["step"])
-        self._batches = None
+        self._forget_read()
 
     def close(self) -> None:
         """End the workers and what is fetched ahead; the stream can be asked again all the same."""
-        self._batches = None
+        self._forget_read()
+        self._watchdog.close()
         if self._prefetcher:
             self._prefetcher.close()
 
@@ -253,35 +269,28 @@ class Stream:
         rows, width = self._plan.open_reader().read(self._first[:1]).planes.shape[2:]
         return rows * 2 // 3, width
 
-    def _next_host(self) -> HostBatch:
-        for _ in range(_MOST_DEATHS):
+    def _next_flight(self) -> Flight:
+        """The batch of this step, on its way to the device; on a GPU the one after it is too."""
+        while len(self._flights) <= self._feed.ahead and not self._failed:
             try:
-                if self._batches is None:
-                    self._batches = iter(self._loader)
-                found = next(self._batches)
-                break
-            except RuntimeError as error:
-                if "exited unexpectedly" in str(error):
-                    _log.warning("step %d: %s; they are started anew", self.step, error)
-                    self._batches = None
-                elif "timed out" in str(error):
-                    raise UserError(
-                        f"step {self.step}: nothing came of {self._waited_for()}; {error}"
-                    ) from None
-                else:
+                with self._watchdog:
+                    host = self._loader.next()
+            except UserError as error:
+                if not self._flights:
                     raise
-        else:
-            raise UserError(
-                f"step {self.step}: workers died {_MOST_DEATHS} times while they read {self._waited_for()}; "
-                "if memory is short, choose fewer workers or a smaller batch_size"
-            )
-        if isinstance(found, UserError):
-            # A new one: raised itself, it would hold this frame, and with it the workers, alive.
-            raise UserError(str(found))
-        return found
+                # What is on its way is sound: this is told where its step is.
+                self._failed = error
+            else:
+                self._flights.append(self._feed.start(host))
+        if not self._flights:
+            raise UserError(str(self._failed))
+        return self._flights.popleft()
 
-    def _waited_for(self) -> str:
-        return ", ".join(self._plan.names(self._shares.share(self.step)))
+    def _forget_read(self) -> None:
+        """Read again from the next step on."""
+        self._loader.forget()
+        self._failed = None
+        self._flights.clear()
 
     def _tell_replaced(self, replaced: list[Replaced]) -> None:
         for one in replaced:

@@ -25,6 +25,7 @@ from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
 from trainer_bridge.cache import Cache
+from trainer_bridge.colour import CLIP_COLOUR, Colour, colour_of
 from trainer_bridge.indexes import ShardIndex, Span, WindowRules
 from trainer_bridge.order import BLOCK_SHARDS, IntArray, WindowPlace, next_draw
 from trainer_bridge.reads import OpenShard, Piece, Read, pieces, reads
@@ -71,7 +72,7 @@ class Share:
         keys: the clip of each window.
         starts: the clip's frame that is the window's first.
         frames: how many frames of each window are the clip's own.
-        extradata: the encoding of the first one.
+        colour: what the planes' numbers mean.
         replaced: the damaged windows among them.
         read_s: seconds spent on getting the packets.
         decode_s: seconds spent on checking and decoding them.
@@ -82,7 +83,7 @@ class Share:
     keys: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
-    extradata: bytes = b""
+    colour: Colour = CLIP_COLOUR
     replaced: list[Replaced] = field(default_factory=list)
     read_s: float = 0.0
     decode_s: float = 0.0
@@ -139,7 +140,6 @@ class WindowReader:
             share.keys.append(shard.index.key(span.row))
             share.starts.append(span.start)
             share.frames.append(span.frames)
-        share.extradata = shards[0].index.extradata(spans[0].row)
         return share
 
     def _fetch(self, planned: Sequence[Read], share: Share) -> Iterator[tuple[Piece, bytes]]:
@@ -198,15 +198,21 @@ class WindowReader:
     def _fill(
         self, share: Share, number: int, pictures: Sequence[VideoFrame], shard: OpenShard, span: Span
     ) -> None:
-        shape = planes_shape(pictures)
+        shape, colour = planes_shape(pictures), colour_of(pictures[0])
         if not share.planes.size:
             share.planes = np.empty((*share.planes.shape[:2], *shape), np.uint8)
+            share.colour = colour
         if share.planes.shape[2:] != shape:
             (rows, width), (other_rows, other_width) = shape, share.planes.shape[2:]
             raise UserError(
                 f"{shard.where()}: clip {shard.index.key(span.row)} has frames of {width}x{rows * 2 // 3}, "
                 f"others of its batch have {other_width}x{other_rows * 2 // 3}; a batch has one size: stream "
                 "them apart, or select one size"
+            )
+        if share.colour != colour:
+            raise UserError(
+                f"{shard.where()}: clip {shard.index.key(span.row)} is in {colour}, others of its batch are "
+                f"in {share.colour}; a batch has one: stream them apart"
             )
         copy_planes(pictures, share.planes[number, : span.frames])
         share.planes[number, span.frames :] = share.planes[number, span.frames - 1]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from av.video.frame import VideoFrame
 
-from trainer_bridge.device import i420_to_rgb
+from trainer_bridge.device import planes_to_rgb
 
 
 def test_as_pyav_converts() -> None:
@@ -15,7 +15,7 @@ def test_as_pyav_converts() -> None:
     )
     planes = frame.to_ndarray()
     theirs = frame.reformat(format="rgb24", src_colorspace="ITU601", dst_colorspace="ITU601").to_ndarray()
-    ours = i420_to_rgb(torch.from_numpy(planes)[None, None])
+    ours = planes_to_rgb(torch.from_numpy(planes)[None, None])
     assert ours.shape == (1, 1, 3, 90, 160)
     assert ours.dtype == torch.float32
     error = (ours[0, 0].permute(1, 2, 0) * 255 - torch.from_numpy(theirs).float()).abs()
@@ -39,7 +39,7 @@ def test_as_pyav_converts() -> None:
 def test_known_colours(yuv: tuple[int, int, int], rgb: tuple[float, float, float]) -> None:
     y, u, v = yuv
     planes = torch.cat([torch.full((8,), y), torch.full((2,), u), torch.full((2,), v)]).to(torch.uint8)
-    picture = i420_to_rgb(planes.view(3, 4))
+    picture = planes_to_rgb(planes.view(3, 4))
     assert picture.shape == (3, 2, 4)
     torch.testing.assert_close(
         picture, torch.tensor(rgb, dtype=torch.float32).view(3, 1, 1).expand(3, 2, 4), atol=0.01, rtol=0
