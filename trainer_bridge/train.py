@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
+from tensorboardX import SummaryWriter
 from torch import nn
 from torch.optim import AdamW
 
@@ -89,10 +90,15 @@ def train(
                 f"steps: the run in {config.run} has done {stream.step} already, not {config.steps}; "
                 "ask for more"
             )
-        with closing(MetricsLog(config.run, stream.step)) as log:
+        with (
+            closing(stream),
+            _board(config, stream) as board,
+            closing(MetricsLog(config.run, stream.step)) as log,
+        ):
             while stream.step < config.steps:
                 metrics = _step(config, stream, model, optimizer)
                 log.append(metrics)
+                _write(board, metrics, stream)
                 if on_step:
                     on_step(metrics)
                 if stream.step % config.checkpoint_every == 0 or stream.step == config.steps:
@@ -119,6 +125,19 @@ def _only_here(run: Path) -> Iterator[None]:
                 f"run: another process is training in {run}; wait for it, or choose another"
             ) from None
         yield
+
+
+def _board(config: TrainConfig, stream: Stream) -> SummaryWriter:
+    """Where TensorBoard finds the run; what a checkpoint knows nothing of is no longer shown."""
+    folder = str(config.run / "tensorboard")
+    return SummaryWriter(folder, purge_step=stream.step, write_to_disk=stream.step < config.steps)
+
+
+def _write(board: SummaryWriter, metrics: Metrics, stream: Stream) -> None:
+    step = metrics["step"]
+    for name in metrics.keys() - {"step", "windows"}:
+        board.add_scalar(f"train/{name}", metrics[name], step)
+    stream.telemetry.write(board, step)
 
 
 def _step(config: TrainConfig, stream: Stream, model: VideoTokenizer, optimizer: AdamW) -> Metrics:

@@ -93,10 +93,10 @@ def test_the_loss_falls(videos: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_left_as_it_is(videos: Path, undisturbed: Path) -> None:
-    before = {path: path.read_bytes() for path in undisturbed.iterdir()}
+    before = {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()}
     result = train(config(videos, undisturbed))
     assert result.steps == 11
-    assert {path: path.read_bytes() for path in undisturbed.iterdir()} == before
+    assert {path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file()} == before
 
 
 def test_killed_anywhere_a_run_ends_as_if_undisturbed(
@@ -158,7 +158,7 @@ def test_what_does_not_fit_the_run_is_refused(
 
 def test_another_dataset_is_refused(make_dataset: MakeDataset, videos: Path, undisturbed: Path) -> None:
     other = make_dataset([("train", [16, 16, 20])], height=32, width=40)
-    with pytest.raises(UserError, match="split, or the content of the version"):
+    with pytest.raises(UserError, match="content: the stream to be resumed had another content of its version"):
         train(config(other, undisturbed, steps=12))
 
 
