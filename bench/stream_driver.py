@@ -18,7 +18,6 @@ import av
 import numpy as np
 import torch
 from torch import Tensor
-from trainer_bridge.colour import CLIP_COLOUR, Colour
 
 from bench.turns import serve
 from shards.codec import Frames, decode_clip, split_packets
@@ -27,6 +26,7 @@ from shards.manifest import read_version
 from shards.records import Placed
 from shards.store import Store
 from trainer_bridge import feed, open_stream
+from trainer_bridge.colour import CLIP_COLOUR, Colour
 
 RAW_CLIPS = 200
 _HELD = 1280  # windows whose packets a floor holds in memory; some 20 MB
