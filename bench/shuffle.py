@@ -19,7 +19,7 @@ from shards.store import Store
 from trainer_bridge.order import WindowOrder, WindowPlace, permutation, rank_share, windows_in
 
 _RANKS = 8
-_BATCHES = 64
+_BATCHES = 512
 
 
 @dataclass(frozen=True)
