@@ -31,8 +31,8 @@ LOOKS = 10
 """Batches over which the least is taken: what is on its way from a worker is no growth."""
 
 MOST_GROWTH = {"memory_bytes": 8 * 2**20, "shards": 3 * BLOCK_SHARDS, "descriptors": 2}
-"""Allocators move, how many shards are open depends on the place in the order, and the least of some looks is no
-promise. A kilobyte or a descriptor kept of each batch would make 18 MB and 18,000 descriptors."""
+"""Allocators move, how many shards are open depends on the place in the order, and the least of some looks
+is no promise. A kilobyte or a descriptor kept of each batch would make 18 MB and 18,000 descriptors."""
 
 MARK = "SOAK_OF"
 
@@ -123,7 +123,7 @@ def held() -> dict[str, int]:
         folder = Path("/proc") / str(pid)
         totals["processes"] += 1
         totals["threads"] += len(list((folder / "task").iterdir()))
-        held_open = [os.readlink(path) for path in (folder / "fd").iterdir() if path.is_symlink()]
+        held_open = [str(path.readlink()) for path in (folder / "fd").iterdir() if path.is_symlink()]
         totals["shards"] += sum(target.endswith(".tar") for target in held_open)
         totals["descriptors"] += sum(not target.endswith(".tar") for target in held_open)
         totals["in_dev_shm"] += sum(f"_{pid}_" in name for name in in_dev_shm)
