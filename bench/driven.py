@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,15 +102,11 @@ class Driven:
 
     def close(self) -> None:
         """End it, and with it whatever it has started."""
-        stdin = self._process.stdin
-        assert stdin
-        with suppress(BrokenPipeError):
-            stdin.close()
         try:
-            self._process.wait(_ENDING_S)
+            self._process.communicate(timeout=_ENDING_S)  # the end of its input is what ends it
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
         self._log.close()
 
     def _answer(self) -> dict[str, Any]:

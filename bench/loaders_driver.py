@@ -236,7 +236,7 @@ def main() -> None:
     name, settings_file = sys.argv[1:]
     settings = Settings(**json.loads(Path(settings_file).read_text()))
     torch.set_num_threads(1)
-    serve(_counted(LOADERS[name](settings)), settings.warm)
+    serve(lambda: _counted(LOADERS[name](settings)), settings.warm)
 
 
 if __name__ == "__main__":

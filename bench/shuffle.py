@@ -16,7 +16,7 @@ import numpy as np
 from shards.index import index_name
 from shards.manifest import ShardEntry
 from shards.store import Store
-from trainer_bridge.order import WindowOrder, WindowPlace, permutation, rank_share
+from trainer_bridge.order import WindowOrder, WindowPlace, permutation, rank_share, windows_in
 
 _RANKS = 8
 _BATCHES = 64
@@ -59,7 +59,8 @@ def shuffle_quality(
 ) -> ShuffleQuality:
     """Look at batches spread over the first epoch."""
     clips, videos, offsets = _owners(store, shards, window)
-    order = WindowOrder(shards, window, seed)
+    counts = [windows_in(entry.clips_by_frames, window) for entry in shards]
+    order = WindowOrder(counts, seed)
     total = order.windows_per_epoch
     steps = total // batch_size
     chosen = range(0, steps, max(steps // _BATCHES, 1))

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from torch import Tensor
+from trainer_bridge.colour import CLIP_COLOUR, Colour
 
 from bench.turns import serve
 from shards.codec import Frames, decode_clip, split_packets
@@ -23,7 +26,7 @@ from shards.index import read_clip, read_index
 from shards.manifest import read_version
 from shards.records import Placed
 from shards.store import Store
-from trainer_bridge import open_stream
+from trainer_bridge import feed, open_stream
 
 RAW_CLIPS = 200
 _HELD = 1280  # windows whose packets a floor holds in memory; some 20 MB
@@ -53,11 +56,14 @@ class Settings:
 
 
 def planes(settings: Settings) -> Iterator[int]:
-    """What a stream does for a GPU before the GPU has anything to do.
+    """What a stream does for a GPU: all but the colours, which are the GPU's work."""
+    feed.planes_to_rgb = _as_they_are
+    return _stream(settings)
 
-    The device `meta` takes no bytes and computes nothing, as the colours of a GPU cost the CPU nothing.
-    """
-    return _stream(settings, device="meta")
+
+def _as_they_are(planes: Tensor, dtype: torch.dtype = torch.uint8, colour: Colour = CLIP_COLOUR) -> Tensor:
+    del dtype, colour
+    return planes
 
 
 def rgb_float32(settings: Settings) -> Iterator[int]:
@@ -67,7 +73,7 @@ def rgb_float32(settings: Settings) -> Iterator[int]:
 
 def rgb_uint8(settings: Settings) -> Iterator[int]:
     """The stream's colours on the CPU, as peers give them."""
-    return _stream(settings, dtype="uint8")
+    return _stream(settings, dtype=torch.uint8)
 
 
 def _stream(settings: Settings, **options: Any) -> Iterator[int]:
@@ -209,7 +215,7 @@ def main() -> None:
     kind, settings_file = sys.argv[1:]
     settings = Settings(**json.loads(Path(settings_file).read_text()))
     torch.set_num_threads(1)
-    serve(KINDS[kind](settings), settings.warm)
+    serve(partial(KINDS[kind], settings), settings.warm)
 
 
 if __name__ == "__main__":

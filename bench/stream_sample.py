@@ -45,7 +45,7 @@ def sample_dataset(clips: int = CLIPS, footage: tuple[Path, ...] = FOOTAGE) -> P
         footage: folders of videos.
     """
     # Another release may cut, encode or index otherwise.
-    made_by = f"{CODEC_VERSION} {SCHEMA} {INDEX_SCHEMA} {clips} {sorted(map(str, _videos(footage)))}"
+    made_by = f"{CODEC_VERSION} {SCHEMA} {INDEX_SCHEMA} {clips} {[path.name for path in _videos(footage)]}"
     home = HOME / f"sample-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
     if not home.exists():
         HOME.mkdir(parents=True, exist_ok=True)

@@ -10,23 +10,24 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def serve(batches: Iterator[int], warm: int) -> None:
+def serve(open_batches: Callable[[], Iterator[int]], warm: int) -> None:
     """Make batches until standard input ends.
 
     Args:
-        batches: endless; each item is the number of windows in a batch that has just been made.
+        open_batches: what is endless; each item is the number of windows in a batch just made.
         warm: how many are made before the first turn, so that libraries, files, decoders and buffers
             are open and full.
     """
     # What libraries print must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    batches = open_batches()
     for _ in range(warm):
         next(batches)
     print("{}", file=answers, flush=True)

@@ -21,7 +21,6 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
 from trainer_bridge.copies import (
+    CacheCounts,
     Copy,
     DiskError,
     Held,
@@ -57,27 +57,6 @@ class Fetched(Enum):
     BUSY = "somebody else is fetching it"
     NO_ROOM = "there is no room for it"
     STOPPED = "whoever asked wants it no more"
-
-
-@dataclass
-class CacheCounts:
-    """What one process has had of a cache.
-
-    Attributes:
-        hits: shards that were opened as a copy.
-        misses: shards that were asked for and not there.
-        fetched: shards that this process fetched.
-        fetched_bytes: their bytes.
-        evicted: copies it removed to make room.
-        leftovers: what it removed of processes that died while they fetched.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    fetched: int = 0
-    fetched_bytes: int = 0
-    evicted: int = 0
-    leftovers: int = 0
 
 
 class Cache:
@@ -210,7 +189,9 @@ class Cache:
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             # A name may have gone to another file, or the file become the copy, before it was locked.
-            if not locked(descriptor) or not is_at(descriptor, part):
+            with disk():
+                mine = locked(descriptor) and is_at(descriptor, part)
+            if not mine:
                 return Fetched.BUSY
             try:
                 if self._is_whole(entry):
@@ -225,7 +206,8 @@ class Cache:
                     part.rename(self._copy(entry))
             finally:
                 if is_at(descriptor, part):
-                    part.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        part.unlink()
         finally:
             unlock(descriptor)
         self.counts.fetched += 1

@@ -9,10 +9,32 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 _OURS = re.compile(r"[0-9a-f]{64}\.(tar|part)")
+
+
+@dataclass
+class CacheCounts:
+    """What one process has had of a cache.
+
+    Attributes:
+        hits: shards that were opened as a copy.
+        misses: shards that were asked for and not there.
+        fetched: shards that this process fetched.
+        fetched_bytes: their bytes.
+        evicted: copies it removed to make room.
+        leftovers: what it removed of processes that died while they fetched.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    fetched: int = 0
+    fetched_bytes: int = 0
+    evicted: int = 0
+    leftovers: int = 0
 
 
 class Held(NamedTuple):

@@ -1,10 +1,12 @@
 """Planes to colours, on whatever device the planes lie.
 
-Half the bytes travel to the device. What chroma adds to red, green and blue is computed once for each
-sample of it and then added to luma, so that a pixel costs three additions.
+Half the bytes travel to the device. What chroma adds to red, green and blue is computed for half of the
+pixels and then added to luma, in buffers that are made once: that is what it takes to be cheap on a CPU.
 """
 
 from __future__ import annotations
+
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,25 +14,37 @@ from torch import Tensor
 from shards.errors import UserError
 from trainer_bridge.colour import CLIP_COLOUR, Colour
 
-PICTURE_TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.uint8)
-"""What `planes_to_rgb` makes: floats in [0, 1], or whole numbers from 0 to 255."""
+PICTURE_TYPES: Final = (torch.float32, torch.bfloat16, torch.uint8)
+"""What pictures may be made of: numbers in [0, 1], or whole steps of 0 to 255."""
 
 # ITU-R BT.601-7 and BT.709-6: the weights of red and blue in luma.
-_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
-# ITU-T H.273, 8 bits: zero and steps of luma, and steps of chroma, whose zero is 128.
-_LIMITED, _FULL = (16, 219, 224), (0, 255, 255)
+_WEIGHTS: Final = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 _CHROMA_ZERO = 128
-
-_PARTS = 32
-# What is computed at once on a CPU: between its passes it stays in the cache of one core.
+# Sums of luma and chroma lie between -290 and 547 steps: 16 bits leave room for 32nds of a step.
+_PART_BITS = 5
+# A CPU converts this many pixels at once: what lies between the passes stays in the cache of a core.
 _BLOCK_PIXELS = 1 << 17
+
+
+class _Terms(NamedTuple):
+    """A colour is `luma * y + chroma's terms + offset`, in steps."""
+
+    luma: float
+    red_cr: float
+    green_cb: float
+    green_cr: float
+    blue_cb: float
+    offset: float
 
 
 def planes_to_rgb(planes: Tensor, dtype: torch.dtype = torch.float32, colour: Colour = CLIP_COLOUR) -> Tensor:
     """I420 pictures as RGB.
 
-    Chroma is repeated over its 2x2 pixels, as libswscale's scaler `neighbor` does: a model sees no pixel
-    that the encoder did not.
+    Chroma is repeated over its 2x2 pixels, as libswscale's scaler `neighbor` does it. Floats are exact to
+    1e-6, bfloat16 to its own precision. Steps are the exact value rounded, or the step beside it where the
+    exact value is within a 25th of the middle of two: against ffmpeg's most exact conversion of all colours
+    that a standard allows (`flags=neighbor+accurate_rnd+full_chroma_int`) they differ by 1 at most, and by
+    0.01 on average. Against ffmpeg's bicubic chroma a picture differs by half a step on average.
 
     Args:
         planes: `[..., H * 3 // 2, W]` uint8: H rows of luma, then the packed planes of Cb and Cr; H and W
@@ -47,74 +61,101 @@ def planes_to_rgb(planes: Tensor, dtype: torch.dtype = torch.float32, colour: Co
     check_type(dtype)
     *batch, rows, width = planes.shape
     height = rows * 2 // 3
+    pixels = height * width
     flat = planes.reshape(-1, rows * width)
-    rgb = torch.empty((len(flat), 3, height, width), dtype=dtype, device=planes.device)
-    block = max(len(flat) if planes.is_cuda else _BLOCK_PIXELS // (height * width), 1)
-    convert = _whole_numbers if dtype == torch.uint8 else _floats
+    rgb = torch.empty((len(flat), 3, height // 2, 2, width), dtype=dtype, device=planes.device)
+    block = max(1, len(flat) if planes.is_cuda else min(len(flat), _BLOCK_PIXELS // max(pixels, 1)))
+    convert = _Steps if dtype == torch.uint8 else _Floats
+    blocks = convert(block, height, width, dtype, _terms(colour), planes.device)
     for first in range(0, len(flat), block):
         part = flat[first : first + block]
-        luma = part[:, : height * width].view(-1, height // 2, 2, width)
-        chroma = _widened(part[:, height * width :]).view(-1, 2, height // 2, 1, width)
-        into = rgb[first : first + block].view(-1, 3, height // 2, 2, width)
-        convert(luma, chroma, colour, into)
+        chroma = part[:, pixels:].to(torch.int16)
+        # Each sample twice, side by side: times 257 is a byte beside itself.
+        chroma = chroma.mul_(257).view(torch.uint8).view(-1, 2, height // 2, 1, width)
+        luma = part[:, :pixels].view(-1, 1, height // 2, 2, width)
+        blocks.convert(luma, chroma, rgb[first : first + block])
     return rgb.view(*batch, 3, height, width)
 
 
 def check_type(dtype: torch.dtype) -> None:
-    """Refuse what pictures cannot be.
+    """Refuse what pictures cannot be made of.
 
     Raises:
         UserError: it is not one of `PICTURE_TYPES`.
     """
     if dtype not in PICTURE_TYPES:
-        known = ", ".join(str(one).removeprefix("torch.") for one in PICTURE_TYPES)
-        raise UserError(f"dtype: there are no pictures of {dtype}; choose one of {known}")
+        raise UserError(f"dtype: {dtype}, where pictures are float32, bfloat16 or uint8")
 
 
-def _widened(chroma: Tensor) -> Tensor:
-    """Each byte twice: as the halves of a number of 16 bits, which is ten times as fast as copying them."""
-    return chroma.to(torch.int16).mul_(257).view(torch.uint8)
+class _Floats:
+    """Converts blocks of pictures to floats in [0, 1]."""
 
+    def __init__(
+        self, block: int, height: int, width: int, dtype: torch.dtype, terms: _Terms, device: torch.device
+    ) -> None:
+        self._terms = _Terms(*(term / 255 for term in terms))
+        self._luma = torch.empty((block, 1, height // 2, 2, width), device=device)
+        self._chroma = torch.empty((block, 2, height // 2, 1, width), device=device)
+        self._less_y = torch.empty((block, 3, height // 2, 1, width), device=device)
+        # What is narrower than float32 is rounded once, at the end.
+        narrow = dtype != torch.float32
+        self._sum = torch.empty((block, 3, height // 2, 2, width), device=device) if narrow else None
 
-def _floats(luma: Tensor, chroma: Tensor, colour: Colour, into: Tensor) -> None:
-    """Luma `[N, H / 2, 2, W]` and chroma `[N, 2, H / 2, 1, W]` as `[N, 3, H / 2, 2, W]` in [0, 1]."""
-    zero, luma_steps, _ = _FULL if colour.full_range else _LIMITED
-    y = luma.to(torch.float32).sub_(zero).div_(luma_steps)
-    for channel, less_y in enumerate(_less_luma(chroma, colour)):
-        if into.dtype == y.dtype:
-            torch.add(y, less_y, out=into[:, channel])
+    def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
+        n = len(rgb)
+        y = self._luma[:n].copy_(luma).mul_(self._terms.luma)
+        less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n])
+        if self._sum is None:
+            torch.add(y, less_y, out=rgb)
+            rgb.clamp_(0, 1)
         else:
-            into[:, channel] = y + less_y
-        into[:, channel].clamp_(0, 1)
+            rgb.copy_(torch.add(y, less_y, out=self._sum[:n]).clamp_(0, 1))
 
 
-def _whole_numbers(luma: Tensor, chroma: Tensor, colour: Colour, into: Tensor) -> None:
-    """As `_floats`, from 0 to 255: in 32nds of a step, which are rounded, in numbers of 16 bits.
+class _Steps:
+    """Converts blocks of pictures to steps, by sums of 16-bit parts of a step."""
 
-    Sums of luma and chroma lie between -290 and 547 steps, so 16 bits leave room for 32nds. A float takes
-    torch ten times as long to become a byte.
+    def __init__(
+        self, block: int, height: int, width: int, dtype: torch.dtype, terms: _Terms, device: torch.device
+    ) -> None:
+        parts = 1 << _PART_BITS
+        terms = terms._replace(offset=terms.offset + 0.5)  # what is cut off below is then rounded
+        self._terms = _Terms(*(term * parts for term in terms))
+        self._luma = torch.empty((block, 1, height // 2, 2, width), device=device)
+        self._chroma = torch.empty((block, 2, height // 2, 1, width), device=device)
+        self._less_y = torch.empty((block, 3, height // 2, 1, width), device=device)
+        self._luma_parts = torch.empty_like(self._luma, dtype=torch.int16)
+        self._less_y_parts = torch.empty_like(self._less_y, dtype=torch.int16)
+        self._sum = torch.empty((block, 3, height // 2, 2, width), dtype=torch.int16, device=device)
+        assert dtype == torch.uint8
+
+    def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
+        n = len(rgb)
+        # Luma is not negative: with a half added, cutting it off rounds it.
+        y = self._luma_parts[:n].copy_(self._luma[:n].copy_(luma).mul_(self._terms.luma).add_(0.5))
+        less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n]).round_()
+        total = torch.add(y, self._less_y_parts[:n].copy_(less_y), out=self._sum[:n])
+        rgb.copy_(total.bitwise_right_shift_(_PART_BITS).clamp_(0, 255))
+
+
+def _less_y(chroma: Tensor, terms: _Terms, floats: Tensor, out: Tensor) -> Tensor:
+    """What chroma adds to luma: `[n, 3, H / 2, 1, W]`, into `out`."""
+    cb, cr = floats.copy_(chroma).sub_(_CHROMA_ZERO).unbind(1)
+    red, green, blue = out.unbind(1)
+    torch.mul(cr, terms.red_cr, out=red)
+    torch.mul(cb, terms.green_cb, out=green).add_(cr, alpha=terms.green_cr)
+    torch.mul(cb, terms.blue_cb, out=blue)
+    return out.add_(terms.offset)
+
+
+def _terms(colour: Colour) -> _Terms:
+    """Cb = (B - Y) / (2 - 2 * BLUE) and Cr = (R - Y) / (2 - 2 * RED), solved for R, G and B.
+
+    The ranges are those of ITU-T H.273 for 8 bits.
     """
-    zero, luma_steps, _ = _FULL if colour.full_range else _LIMITED
-    scale = _PARTS * 255 / luma_steps
-    whole = int(scale)
-    finer = round((scale - whole) * 256)
-    y = luma.to(torch.int16)
-    # Half a step more, as what is behind the point is cut off at the end.
-    y = (y * finer).add_(128).bitwise_right_shift_(8).add_(y, alpha=whole)
-    y.add_(_PARTS // 2 - round(zero * scale))
-    for channel, less_y in enumerate(_less_luma(chroma, colour)):
-        parts = y + less_y.mul_(_PARTS * 255).round_().to(torch.int16)
-        into[:, channel] = parts.clamp_(0, _PARTS * 256 - 1).bitwise_right_shift_(_PARTS.bit_length() - 1)
-
-
-def _less_luma(chroma: Tensor, colour: Colour) -> tuple[Tensor, Tensor, Tensor]:
-    """What red, green and blue have more than luma, in shares of the highest: `[N, H / 2, 1, W]` each."""
-    _, _, chroma_steps = _FULL if colour.full_range else _LIMITED
     red, blue = _WEIGHTS[colour.matrix]
     green = 1 - red - blue
-    chroma = chroma.to(torch.float32).sub_(_CHROMA_ZERO).div_(chroma_steps)
-    # Cb = (B - Y) / (2 - 2 * blue) and Cr = (R - Y) / (2 - 2 * red), solved for R, G and B.
-    blue_less_y = chroma[:, 0] * (2 - 2 * blue)
-    red_less_y = chroma[:, 1] * (2 - 2 * red)
-    green_less_y = (red_less_y * -(red / green)).sub_(blue_less_y, alpha=blue / green)
-    return red_less_y, green_less_y, blue_less_y
+    luma, chroma = (1.0, 1.0) if colour.full_range else (255 / 219, 255 / 224)
+    red_cr, blue_cb = (2 - 2 * red) * chroma, (2 - 2 * blue) * chroma
+    offset = 0.0 if colour.full_range else -16 * luma
+    return _Terms(luma, red_cr, -blue * blue_cb / green, -red * red_cr / green, blue_cb, offset)

@@ -38,7 +38,7 @@ class Batch:
     """One rank's share of a global batch.
 
     Attributes:
-        video: RGB `[B, T, 3, H, W]` on the stream's device: float32 in [0, 1] or uint8 in 0 to 255.
+        video: RGB `[B, T, 3, H, W]` on the stream's device: floats in [0, 1], or uint8.
         keys: the clip of each window.
         starts: the frame of that clip that is the window's first.
         valid: bool `[B, T]`, on the stream's device; False marks frames that are padding.
@@ -112,7 +112,7 @@ def open_stream(
             repeated and marked in `Batch.valid` (`pad`).
         windows_per_visit: so many windows that lie together are streamed together, which saves requests
             to a bucket and makes a batch less mixed.
-        dtype: of `Batch.video`: a float type for [0, 1], or uint8 for 0 to 255.
+        dtype: of `Batch.video`: float32 or bfloat16 for [0, 1], or uint8 for 0 to 255.
         augment: changes of colour, the same for all frames of a window.
         cache: keeps copies of remote shards on this machine.
         max_damaged: so many different damaged clips may be replaced on this rank before it gives up.
@@ -123,6 +123,8 @@ def open_stream(
             few windows for a batch; or `world_size` does not divide `batch_size`.
     """
     at_least(0, workers=workers, max_damaged=max_damaged)
+    if not stall_s > 0:
+        raise UserError(f"stall_s: {stall_s} is too small; give seconds, more than 0")
     settings = BatchSettings(batch_size, split, window, seed, starts, short, where, windows_per_visit)
     batches = GlobalBatches(dataset, settings, version=version, cache=cache)
     return Stream(

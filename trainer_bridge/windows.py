@@ -198,7 +198,11 @@ class WindowReader:
     def _fill(
         self, share: Share, number: int, pictures: Sequence[VideoFrame], shard: OpenShard, span: Span
     ) -> None:
-        shape, colour = planes_shape(pictures), colour_of(pictures[0])
+        shape = planes_shape(pictures)
+        try:
+            colour = colour_of(pictures[0])
+        except ValueError as error:
+            raise UserError(f"{shard.where()}: clip {shard.index.key(span.row)}: {error}") from None
         if not share.planes.size:
             share.planes = np.empty((*share.planes.shape[:2], *shape), np.uint8)
             share.colour = colour

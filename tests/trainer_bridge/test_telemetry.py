@@ -33,8 +33,8 @@ def times(**changed: float) -> StepTimes:
         (
             4,
             {"wait_s": 0.1, "decode_s": 0.3},
-            "decode-bound: 50% of the time is waited for data; workers would be fast enough: this machine has "
-            "too few cores for them",
+            "decode-bound: 50% of the time is waited for data; workers would be fast enough: this machine "
+            "has too few cores for them",
         ),
         (
             0,
