@@ -17,7 +17,6 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench.turns import serve
 from shards.codec import Frames, decode_clip, split_packets
@@ -25,8 +24,9 @@ from shards.index import read_clip, read_index
 from shards.manifest import read_version
 from shards.records import Placed
 from shards.store import Store
-from trainer_bridge import feed, open_stream
-from trainer_bridge.colour import CLIP_COLOUR, Colour
+from trainer_bridge import open_stream
+from trainer_bridge.batches import BatchSettings, GlobalBatches
+from trainer_bridge.loading import Loader, Shares
 
 RAW_CLIPS = 200
 _HELD = 1280  # windows whose packets a floor holds in memory; some 20 MB
@@ -57,13 +57,18 @@ class Settings:
 
 def planes(settings: Settings) -> Iterator[int]:
     """What a stream does for a GPU: all but the colours, which are the GPU's work."""
-    setattr(feed, "planes_to_rgb", _as_they_are)  # noqa: B010 - mypy knows no other's imports
-    return _stream(settings)
-
-
-def _as_they_are(planes: Tensor, dtype: torch.dtype = torch.uint8, colour: Colour = CLIP_COLOUR) -> Tensor:
-    del dtype, colour
-    return planes
+    rules = BatchSettings(
+        settings.batch_size,
+        settings.split,
+        settings.window,
+        starts="aligned" if settings.aligned else "anywhere",
+        windows_per_visit=settings.visits,
+    )
+    batches = GlobalBatches(settings.dataset, rules)
+    shares = Shares(batches, step=0, rank=0, world_size=1)
+    loader = Loader(batches, shares, workers=settings.workers, pinned=False, stall_s=60)
+    while True:
+        yield len(loader.next().planes)
 
 
 def rgb_float32(settings: Settings) -> Iterator[int]:
@@ -77,17 +82,14 @@ def rgb_uint8(settings: Settings) -> Iterator[int]:
 
 
 def _stream(settings: Settings, **options: Any) -> Iterator[int]:
-    # What is as it is by default need not be said.
-    if not settings.aligned:
-        options["starts"] = "anywhere"
-    if settings.visits > 1:
-        options["windows_per_visit"] = settings.visits
     stream = open_stream(
         settings.dataset,
         split=settings.split,
         batch_size=settings.batch_size,
         window=settings.window,
         workers=settings.workers,
+        starts="aligned" if settings.aligned else "anywhere",
+        windows_per_visit=settings.visits,
         **options,
     )
     for batch in stream:

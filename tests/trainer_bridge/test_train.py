@@ -158,7 +158,9 @@ def test_what_does_not_fit_the_run_is_refused(
 
 def test_another_dataset_is_refused(make_dataset: MakeDataset, videos: Path, undisturbed: Path) -> None:
     other = make_dataset([("train", [16, 16, 20])], height=32, width=40)
-    with pytest.raises(UserError, match="content: the stream to be resumed had another content of its version"):
+    with pytest.raises(
+        UserError, match="content: the stream to be resumed had another content of its version"
+    ):
         train(config(other, undisturbed, steps=12))
 
 
