@@ -4,6 +4,9 @@ Public:
 
 * `open_stream`: an endless iterator of `Batch`, resumable at any step on any number of ranks.
 * `batch_digests`: one hash a global step, to prove that two streams are the same.
+* `trainer_bridge.launch.placement`: this process's rank and how many there are, under torchrun and Ray Train.
+* `trainer_bridge.cache.Cache`: copies of remote shards on a local disk.
+* `trainer_bridge.augment.Augment`: changes of colour, each window its own.
 * `trainer_bridge.config.TrainConfig` and `trainer_bridge.train.train`: the training loop.
 * `trainer_bridge.models.presets.PRESETS`: the models by name.
 
@@ -14,10 +17,8 @@ Public:
 
 The order of windows is a pure function, so a batch can be named without reading anything:
 
->>> from shards.manifest import ShardEntry
->>> from trainer_bridge.order import WindowOrder
->>> shard = ShardEntry("shards/train.tar", "train", 2, 0, "", "", clips_by_frames={160: 2})
->>> order = WindowOrder([shard], window=16, seed=0)
+>>> from trainer_bridge.order import WindowOrder, windows_in
+>>> order = WindowOrder([windows_in({160: 2}, window=16)], seed=0)
 >>> order.windows_per_epoch
 20
 >>> [place.window for place in order.locate(range(5))]

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 EXPORTS = (ROOT / "docs" / "exports.md").read_text()
+STREAMING = (ROOT / "docs" / "streaming.md").read_text()
 WITH_EXAMPLES = ("shards", "shards.keys", "filters", "pipeline", "labelling", "trainer_bridge")
 
 
@@ -67,6 +68,11 @@ def test_the_readme_s_config_builds_and_its_python_runs_on_the_result(
     names: dict[str, Any] = {}
     exec(compile(reader, "README.md", "exec"), names)
     assert names["sample"]["json"]["n_frames"] == 160
+    shutil.copytree("data/mine", "data/other")
+    examples = blocks(STREAMING, "python")
+    assert len(examples) == 3
+    for example in examples:
+        exec(compile(example, "streaming.md", "exec"), {})
 
 
 def test_what_is_handed_on_is_what_the_documents_say(hostile: Path, tmp_path: Path) -> None:

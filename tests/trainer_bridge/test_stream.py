@@ -14,6 +14,7 @@ from shards.manifest import ShardEntry, Version, create_version, read_version
 from shards.records import Placed
 from shards.store import Store
 from trainer_bridge import Batch, batch_digests, open_stream
+from trainer_bridge.augment import Augment
 
 MakeDataset = Callable[..., Path]
 
@@ -229,6 +230,58 @@ def test_a_tar_cut_short_ends_the_stream(make_dataset: MakeDataset, workers: int
         assert "\n" not in str(caught.value)
         assert stream.step == 0
         del caught  # its traceback holds the stream, and workers take 5 s to end in a garbage collection
+
+
+def test_a_batch_that_is_on_its_way_changes_nothing(dataset: Path) -> None:
+    # As on a GPU, where the next batch is copied while one is used.
+    expected = take(5, dataset)
+    stream = open_stream(dataset, batch_size=4)
+    stream._feed.ahead = 1
+    assert_same(list(islice(stream, 3)), expected[:3])
+    assert stream.step == 3
+    stream.load_state_dict(stream.state_dict() | {"step": 1})
+    assert_same(list(islice(stream, 2)), expected[1:3])
+
+
+def test_what_fails_on_its_way_is_told_at_its_step(make_dataset: MakeDataset) -> None:
+    root = make_dataset([("train", [16]), ("train", [16])])
+    expected = list(islice(open_stream(root, batch_size=1), 2))
+    Store(root).path(f"shards/train-00000{int(expected[1].keys[0][5:9])}.tar").unlink()
+    stream = open_stream(root, batch_size=1)
+    stream._feed.ahead = 1
+    assert_same([next(stream)], expected[:1])
+    for _ in range(2):
+        with pytest.raises(UserError, match="missing, though the dataset's version names it"):
+            next(stream)
+        assert stream.step == 1
+
+
+def test_the_times_of_steps_are_told(dataset: Path) -> None:
+    stream = open_stream(dataset, batch_size=4)
+    list(islice(stream, 5))
+    told = stream.telemetry.summary()
+    assert told["wait_s"] >= told["decode_s"] > 0
+    assert told["read_s"] > 0
+    assert told["bytes_per_window"] > 0
+    assert "-bound: " in stream.telemetry.verdict()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16])
+def test_pictures_of_other_types(dataset: Path, dtype: torch.dtype) -> None:
+    (expected,), (found,) = take(1, dataset), take(1, dataset, dtype=dtype)
+    assert found.video.dtype == dtype
+    highest = 255 if dtype == torch.uint8 else 1
+    torch.testing.assert_close(found.video.float() / highest, expected.video, atol=0.006, rtol=0)
+
+
+def test_windows_are_changed_the_same_on_any_rank(dataset: Path) -> None:
+    augment = Augment(brightness=0.4, flip=0.5)
+    (plain,), (whole,) = take(1, dataset), take(1, dataset, augment=augment)
+    shares = [take(1, dataset, augment=augment, rank=rank, world_size=2)[0] for rank in range(2)]
+    assert torch.equal(torch.cat([share.video for share in shares]), whole.video)
+    assert not torch.equal(plain.video, whole.video)
+    (bytes_,) = take(1, dataset, augment=augment, dtype=torch.uint8)
+    torch.testing.assert_close(bytes_.video / 255, whole.video, atol=0.003, rtol=0)
 
 
 def test_a_selection_streams_only_what_it_holds_for(dataset: Path) -> None:
