@@ -22,6 +22,7 @@ from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, Sc
 from ray.train.torch import TorchTrainer, prepare_model
 from torch import nn
 
+from shards.store import Store
 from trainer_bridge import open_stream
 from trainer_bridge.batches import batch_digest
 from trainer_bridge.launch import placement
@@ -77,7 +78,7 @@ def main() -> None:
     run.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
         train,
-        train_loop_config={"dataset": args.dataset, "run": str(run), "steps": args.steps},
+        train_loop_config={"dataset": Store(args.dataset).everywhere, "run": str(run), "steps": args.steps},
         scaling_config=ScalingConfig(num_workers=tuple(args.workers)),
         run_config=RunConfig(
             name=run.name,
