@@ -291,7 +291,7 @@ class Stream:
     def _forget_read(self) -> None:
         """Read again from the next step on."""
         self._loader.forget()
-        self._failed = None
+        self._failed, self._returned_s = None, None
         self._flights.clear()
 
     def _tell_replaced(self, replaced: list[Replaced]) -> None:

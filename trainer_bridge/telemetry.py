@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections import deque
 from typing import NamedTuple, Protocol
@@ -56,9 +57,13 @@ class Telemetry:
         rank: whose they are.
         workers: how many processes read and decode; 0 means that the loop does it itself.
         log_every_s: seconds between two lines in the log, > 0.
+        cores: that this process may use; as many as the system says by default.
     """
 
-    def __init__(self, rank: int, workers: int, log_every_s: float = 60.0) -> None:
+    def __init__(
+        self, rank: int, workers: int, *, log_every_s: float = 60.0, cores: int | None = None
+    ) -> None:
+        self._cores = cores or len(os.sched_getaffinity(0))
         self._rank = rank
         self._workers = workers
         self._log_every_s = log_every_s
@@ -101,17 +106,22 @@ class Telemetry:
         waited = f"{told['waited_share']:.0%} of the time is waited for data"
         if told["waited_share"] < FED:
             return f"compute-bound: {waited}"
-        what, name = ("read", "a cache") if told["read_s"] > told["decode_s"] else ("decode", "")
-        beside_s = told["step_s"] + told["copy_s"]
-        work_s = told["read_s"] + told["decode_s"]
-        more = math.ceil(work_s / beside_s) - self._workers if beside_s > work_s / 64 else 0
-        if more > 0:
-            helps = f"add {more} worker{'s' if more > 1 else ''}" + (f", or {name}" if name else "")
-        elif self._workers and work_s / self._workers < beside_s:
-            helps = "workers would be fast enough: this machine has too few cores for them"
-        else:
-            helps = "the loop does next to nothing but wait"
-        return f"{what}-bound: {waited}; {helps}"
+        side_by_side = max(self._workers, 1)
+        read_s, decode_s = told["read_s"] / side_by_side, told["decode_s"] / side_by_side
+        if told["copy_s"] > max(read_s, decode_s):
+            return f"copy-bound: {waited}; choose a smaller batch a device, or look at the link to it"
+        more = self._more_workers(told["read_s"] + told["decode_s"], told["step_s"] + told["copy_s"])
+        if read_s > decode_s:
+            return f"read-bound: {waited}; use a cache{more and f', or {more}'}"
+        return (
+            f"decode-bound: {waited}; {more or f'all {self._cores} cores decode already: use more of them'}"
+        )
+
+    def _more_workers(self, work_s: float, beside_s: float) -> str:
+        """How many workers would make a batch while a step runs; nothing if there is no core for one."""
+        wanted = math.ceil(work_s / beside_s) if beside_s * self._cores > work_s else self._cores
+        more = min(max(wanted - self._workers, 1), self._cores - self._workers)
+        return f"add {more} worker{'s' if more > 1 else ''}" if more > 0 else ""
 
     def write(self, writer: ScalarWriter, step: int) -> None:
         """Write the summary to TensorBoard, as `stream/rank<r>/<figure>`."""

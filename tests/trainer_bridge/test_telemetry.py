@@ -28,23 +28,28 @@ def times(**changed: float) -> StepTimes:
         (
             2,
             {"wait_s": 0.1, "decode_s": 0.05, "read_s": 0.25},
-            "read-bound: 50% of the time is waited for data; add 1 worker, or a cache",
+            "read-bound: 50% of the time is waited for data; use a cache, or add 1 worker",
         ),
         (
-            4,
+            8,
             {"wait_s": 0.1, "decode_s": 0.3},
-            "decode-bound: 50% of the time is waited for data; workers would be fast enough: this machine "
-            "has too few cores for them",
+            "decode-bound: 50% of the time is waited for data; all 8 cores decode already: use more of them",
         ),
         (
             0,
-            {"wait_s": 1.0, "decode_s": 1.0, "step_s": 0.001},
-            "decode-bound: 100% of the time is waited for data; the loop does next to nothing but wait",
+            {"wait_s": 1.0, "decode_s": 1.0, "step_s": 0.0},
+            "decode-bound: 100% of the time is waited for data; add 8 workers",
+        ),
+        (
+            2,
+            {"wait_s": 0.1, "decode_s": 0.1, "copy_s": 0.3},
+            "copy-bound: 20% of the time is waited for data; choose a smaller batch a device, or look at the "
+            "link to it",
         ),
     ],
 )
 def test_the_verdict_says_what_would_help(workers: int, changed: dict[str, float], verdict: str) -> None:
-    telemetry = Telemetry(0, workers)
+    telemetry = Telemetry(0, workers, cores=8)
     assert telemetry.verdict() == "no step has ended yet"
     for _ in range(3):
         telemetry.add(times(**changed))
