@@ -243,19 +243,20 @@ def test_an_object_that_is_no_version_hides_no_other(store: Store) -> None:
     assert [fault.object for fault in found.faults] == ["versions/000009.json", name]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_the_command_tells_the_object_and_byte(store: Store, jobs: int) -> None:
+def test_the_command_tells_the_object_and_byte(store: Store) -> None:
     name = read_version(store).shards[0].name
     size = store.size_bytes(name)
     flip(store, name, size // 3, 2)
-    code, told = _command(store, "--jobs", str(jobs))
+    code, told = _command(store, "--jobs", "1")
     assert code == 1
     assert f"{name}, " in told
     assert f"byte {size // 3}: " in told
     assert told.splitlines()[-1].endswith("6 clips, 5 decoded, 3 packs, 1 faults")
-    code, told = _command(store, "--jobs", str(jobs), "--json")
-    (fault,) = json.loads(told)["faults"]
-    assert (fault["object"], fault["start_byte"], fault["end_byte"]) == (name, size // 3, size // 3 + 1)
+    for jobs in (1, 2):
+        code, told = _command(store, "--jobs", str(jobs), "--json")
+        assert code == 1
+        (fault,) = json.loads(told)["faults"]
+        assert (fault["object"], fault["start_byte"], fault["end_byte"]) == (name, size // 3, size // 3 + 1)
 
 
 def _command(store: Store, *options: str) -> tuple[int, str]:
