@@ -12,7 +12,7 @@ flags and no macroblock tree make equal frames equal bytes on any x86 machine wi
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
@@ -196,63 +196,72 @@ class PacketDecoder:
         Raises:
             CodecError: a packet does not decode or a frame is missing.
         """
-        pictures = self.pictures(packets)
-        frames = np.empty((len(pictures), *planes_shape(pictures)), np.uint8)
-        copy_planes(pictures, frames)
+        frames: Frames | None = None
+        for number, picture in enumerate(self.pictures(packets)):
+            if frames is None:
+                frames = np.empty((len(packets), *planes_shape(picture)), np.uint8)
+            copy_planes(picture, *split_planes(frames[number]))
+        assert frames is not None, "pictures raises where there are none"
         return frames
 
-    def pictures(self, packets: Sequence[bytes]) -> list[VideoFrame]:
-        """Decode as `decode` does, and leave the pictures where the decoder put them.
+    def pictures(self, packets: Sequence[bytes]) -> Generator[VideoFrame, None, None]:
+        """Decode as `decode` does, and hand on each picture as soon as it is there.
 
         Raises:
-            CodecError: as `decode`.
+            CodecError: as `decode`, after the pictures before the damage.
         """
-        pictures: list[VideoFrame] = []
+        count = 0
         try:
-            for data in packets:
-                pictures += self._context.decode(av.Packet(data))
-            pictures += self._context.decode(None)
+            for data in [*packets, None]:
+                for picture in self._context.decode(None if data is None else av.Packet(data)):
+                    yield picture
+                    count += 1
         except av.FFmpegError as error:
-            raise CodecError(f"packet {len(pictures)} does not decode: {error}") from error
+            raise CodecError(f"packet {count} does not decode: {error}") from error
         finally:
             self._context.flush_buffers()
-        if not pictures or len(pictures) != len(packets):
-            raise CodecError(f"{len(pictures)} frames in {len(packets)} packets")
-        return pictures
+        if not count or count != len(packets):
+            raise CodecError(f"{count} frames in {len(packets)} packets")
 
 
-def planes_shape(pictures: Sequence[VideoFrame]) -> tuple[int, int]:
-    """Rows and columns of decoded pictures as I420 in one array: `(H * 3 // 2, W)`.
+def planes_shape(picture: VideoFrame) -> tuple[int, int]:
+    """Rows and columns of a decoded picture as I420 in one array: `(H * 3 // 2, W)`.
 
     Raises:
-        CodecError: they are no I420, or odd in height or width.
+        CodecError: it is no I420, or odd in height or width.
     """
-    width, height = pictures[0].width, pictures[0].height
-    if width % 2 or height % 2:
-        raise CodecError(f"frames of {width}x{height}; clips have an even width and height")
-    return height * 3 // 2, width
+    if picture.format.name != "yuv420p" or picture.width % 2 or picture.height % 2:
+        raise CodecError(
+            f"frames of {picture.width}x{picture.height} in {picture.format.name}; clips are yuv420p and of "
+            "even width and height"
+        )
+    return picture.height * 3 // 2, picture.width
 
 
-def copy_planes(pictures: Sequence[VideoFrame], frames: Frames) -> None:
-    """Copy decoded pictures into an array; half as dear as PyAV's own array of each.
+def split_planes(frames: Frames) -> tuple[Frames, Frames]:
+    """Luma `[..., H, W]` and chroma `[..., 2, H / 2, W / 2]` of I420 pictures `[..., H * 3 // 2, W]`."""
+    *batch, rows, width = frames.shape
+    height = rows * 2 // 3
+    return frames[..., :height, :], frames[..., height:, :].reshape(*batch, 2, height // 2, width // 2)
+
+
+def copy_planes(picture: VideoFrame, luma: Frames, chroma: Frames) -> None:
+    """Copy a decoded picture; half as dear as PyAV's own array of it.
 
     Args:
-        frames: `[T, H * 3 // 2, W]` uint8, contiguous, of as many pictures.
+        luma: where its luma goes, `[H, W]` uint8.
+        chroma: where Cb and Cr go, `[2, H / 2, W / 2]` uint8.
 
     Raises:
-        CodecError: a picture is of another size or kind.
+        CodecError: the picture is of another size or kind.
     """
-    rows, width = frames.shape[1:]
-    height, half = rows * 2 // 3, width // 2
-    luma = frames[:, :height]
-    chroma = frames[:, height:].reshape(len(frames), 2, height // 2, half)
-    for number, picture in enumerate(pictures):
-        if (picture.format.name, picture.width, picture.height) != ("yuv420p", width, height):
-            raise CodecError(f"frame {number} is of another size or kind: {picture.format}")
-        y, cb, cr = picture.planes
-        luma[number] = _rows(y, height, width)
-        chroma[number, 0] = _rows(cb, height // 2, half)
-        chroma[number, 1] = _rows(cr, height // 2, half)
+    height, width = luma.shape
+    if (picture.width, picture.height, picture.format.name) != (width, height, "yuv420p"):
+        raise CodecError(f"a frame is of another size or kind: {picture.format}")
+    y, cb, cr = picture.planes
+    luma[:] = _rows(y, height, width)
+    chroma[0] = _rows(cb, height // 2, width // 2)
+    chroma[1] = _rows(cr, height // 2, width // 2)
 
 
 def _rows(plane: Any, height: int, width: int) -> Frames:

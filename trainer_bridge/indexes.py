@@ -71,9 +71,9 @@ class Span(NamedTuple):
         """The key frame that decoding begins at."""
         return self.first_group * self.gop_frames
 
-    def touches(self, other: Span) -> bool:
-        """Whether another span begins in these groups of pictures or right behind them."""
-        return self.row == other.row and self.first_group <= other.first_group <= self.end_group
+    def overlaps(self, other: Span) -> bool:
+        """Whether another span begins in these groups of pictures."""
+        return self.row == other.row and self.first_group <= other.first_group < self.end_group
 
     def through(self, other: Span) -> Span:
         """From the first frame of this one to the last of both."""

@@ -1,4 +1,4 @@
-"""Which bytes are read for some windows: neighbouring groups of a clip at once, near places together."""
+"""Which bytes are read for some windows: groups of pictures that they share once, near places together."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OpenShard:
 
 @dataclass
 class Piece:
-    """Neighbouring groups of pictures of one clip, and the windows that lie in them.
+    """Groups of pictures of one clip, and the windows that lie in them.
 
     Attributes:
         span: from the first window's first frame to the last one's last.
@@ -95,11 +95,11 @@ class Piece:
 
 
 def pieces(wanted: Iterable[tuple[OpenShard, Span]]) -> list[Piece]:
-    """The windows that follow one another, those of one clip together where their groups touch."""
+    """The windows that follow one another, those of one clip together where they share groups."""
     found: list[Piece] = []
     for number, (shard, span) in enumerate(wanted):
         last = found[-1] if found else None
-        if last and last.shard is shard and last.span.touches(span):
+        if last and last.shard is shard and last.span.overlaps(span):
             last.span = last.span.through(span)
             last.windows.append((number, span))
             _, last.sizes = shard.index.packets(last.span)

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
 from av.video.frame import VideoFrame
 
 from shards.ahead import in_order
-from shards.codec import CodecError, Frames, PacketDecoder, copy_planes, planes_shape, split_packets
+from shards.codec import CodecError, Frames, PacketDecoder, split_packets
 from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
 from trainer_bridge.cache import Cache
-from trainer_bridge.colour import CLIP_COLOUR, Colour, colour_of
+from trainer_bridge.canvas import Canvas, OddOneOut
+from trainer_bridge.colour import CLIP_COLOUR, Colour
 from trainer_bridge.indexes import ShardIndex, Span, WindowRules
 from trainer_bridge.order import BLOCK_SHARDS, IntArray, WindowPlace, next_draw
 from trainer_bridge.reads import OpenShard, Piece, Read, pieces, reads
@@ -128,18 +129,20 @@ class WindowReader:
         spans = [
             shard.index.span(place.window, place.draw) for shard, place in zip(shards, places, strict=True)
         ]
-        share = Share(np.empty((len(places), self._rules.frames, 0, 0), np.uint8))
+        canvas = Canvas(len(places), self._rules.frames)
+        share = Share(canvas.planes)
         damaged: dict[int, CodecError] = {}
         for piece, data in self._fetch(reads(pieces(zip(shards, spans, strict=True))), share):
-            damaged |= self._decode(piece, data, share)
+            damaged |= self._decode(piece, data, share, canvas)
         for number in sorted(damaged):
             shard, span = shards[number], spans[number]
-            spans[number] = self._replace(number, shard, places[number].draw, share)
+            spans[number] = self._replace(number, shard, places[number].draw, share, canvas)
             share.replaced.append(_told(shard, span, spans[number], damaged[number]))
         for shard, span in zip(shards, spans, strict=True):
             share.keys.append(shard.index.key(span.row))
             share.starts.append(span.start)
             share.frames.append(span.frames)
+        share.planes, share.colour = canvas.planes, canvas.colour
         return share
 
     def _fetch(self, planned: Sequence[Read], share: Share) -> Iterator[tuple[Piece, bytes]]:
@@ -153,14 +156,20 @@ class WindowReader:
                 share.read_bytes += len(data)
                 yield from read.of_pieces(data)
 
-    def _decode(self, piece: Piece, data: bytes, share: Share) -> dict[int, CodecError]:
-        """Decode the windows of a piece into the share; returns those that are damaged."""
+    def _decode(self, piece: Piece, data: bytes, share: Share, canvas: Canvas) -> dict[int, CodecError]:
+        """Decode the windows of a piece; returns those that are damaged."""
         begun = perf_counter()
         try:
-            pictures = self._pictures(piece, data)
+            with closing(self._pictures(piece, data)) as pictures:
+                for at, picture in enumerate(pictures, piece.span.first_frame):
+                    for number, span in piece.windows:
+                        if 0 <= at - span.start < span.frames:
+                            canvas.put(number, at - span.start, picture)
             for number, span in piece.windows:
-                first = span.start - piece.span.first_frame
-                self._fill(share, number, pictures[first : first + span.frames], piece.shard, span)
+                canvas.pad(number, span.frames)
+        except OddOneOut as error:
+            index, row = piece.shard.index, piece.span.row
+            raise UserError(f"{piece.shard.where()}: clip {index.key(row)} {error}") from None
         except CodecError as error:
             if len(piece.windows) == 1:
                 return {piece.windows[0][0]: error}
@@ -168,66 +177,41 @@ class WindowReader:
             found: dict[int, CodecError] = {}
             for number, span in piece.windows:
                 alone = Piece.of(piece.shard, number, span)
-                found |= self._decode(alone, data[alone.byte - piece.byte :][: alone.size], share)
+                found |= self._decode(alone, data[alone.byte - piece.byte :][: alone.size], share, canvas)
             return found
         finally:
             share.decode_s += perf_counter() - begun
         return {}
 
-    def _pictures(self, piece: Piece, data: bytes) -> list[VideoFrame]:
-        """The pictures from the first frame of a piece's first group to its last frame.
+    def _pictures(self, piece: Piece, data: bytes) -> Generator[VideoFrame, None, None]:
+        """The pictures from the first frame of a piece's first group to its last frame, as they are decoded.
 
         Raises:
             CodecError: bytes are not those that were published, or do not decode.
         """
-        span, sizes, index = piece.span, piece.sizes, piece.shard.index
-        packets = split_packets(data, sizes)
-        if span.end_group - span.first_group == 1:
-            checks = [data]
-        else:
-            gop = span.gop_frames
-            checks = [b"".join(packets[first : first + gop]) for first in range(0, len(packets), gop)]
-        for group, check in enumerate(checks, span.first_group):
-            if zlib.crc32(check) != index.crc32(span.row, group):
+        span, index = piece.span, piece.shard.index
+        packets = split_packets(data, piece.sizes)
+        for group in range(span.first_group, span.end_group):
+            begin = (group - span.first_group) * span.gop_frames
+            whole = (
+                data
+                if len(packets) <= span.gop_frames
+                else b"".join(packets[begin : begin + span.gop_frames])
+            )
+            if zlib.crc32(whole) != index.crc32(span.row, group):
                 raise CodecError("crc32")
         extradata = index.extradata(span.row)
         if extradata not in self._decoders:
             self._decoders[extradata] = PacketDecoder(extradata)
         return self._decoders[extradata].pictures(packets[: span.start + span.frames - span.first_frame])
 
-    def _fill(
-        self, share: Share, number: int, pictures: Sequence[VideoFrame], shard: OpenShard, span: Span
-    ) -> None:
-        shape = planes_shape(pictures)
-        try:
-            colour = colour_of(pictures[0])
-        except ValueError as error:
-            raise UserError(f"{shard.where()}: clip {shard.index.key(span.row)}: {error}") from None
-        if not share.planes.size:
-            share.planes = np.empty((*share.planes.shape[:2], *shape), np.uint8)
-            share.colour = colour
-        if share.planes.shape[2:] != shape:
-            (rows, width), (other_rows, other_width) = shape, share.planes.shape[2:]
-            raise UserError(
-                f"{shard.where()}: clip {shard.index.key(span.row)} has frames of {width}x{rows * 2 // 3}, "
-                f"others of its batch have {other_width}x{other_rows * 2 // 3}; a batch has one size: stream "
-                "them apart, or select one size"
-            )
-        if share.colour != colour:
-            raise UserError(
-                f"{shard.where()}: clip {shard.index.key(span.row)} is in {colour}, others of its batch are "
-                f"in {share.colour}; a batch has one: stream them apart"
-            )
-        copy_planes(pictures, share.planes[number, : span.frames])
-        share.planes[number, span.frames :] = share.planes[number, span.frames - 1]
-
-    def _replace(self, number: int, shard: OpenShard, draw: int, share: Share) -> Span:
+    def _replace(self, number: int, shard: OpenShard, draw: int, share: Share, canvas: Canvas) -> Span:
         for _ in range(MOST_TRIES):
             draw = next_draw(draw)
             start_draw, window = divmod(draw, shard.index.windows)
             span = shard.index.span(window, start_draw)
             for piece, data in self._fetch(reads([Piece.of(shard, number, span)]), share):
-                if not self._decode(piece, data, share):
+                if not self._decode(piece, data, share, canvas):
                     return span
         raise UserError(
             f"{shard.where()}: {MOST_TRIES} windows of it, drawn in the place of a damaged one, are damaged "

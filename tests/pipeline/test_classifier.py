@@ -273,11 +273,11 @@ def test_from_videos_and_labels_to_a_dataset_of_good_clips(
     assert [row["label"] for row in rows].count(5) == 12
     labels = tmp_path / "labels.jsonl"
     labels.write_text("\n".join(map(json.dumps, rows)))
-    small = ["--labels", str(labels), "--frames", "1", "--folds", "3", "--epochs", "3"]
-    compared = genieset("classifier", "compare", dataset, *small, "--json")
+    small = ["--labels", str(labels), "--frames", "1", "--folds", "3", "--epochs"]
+    compared = genieset("classifier", "compare", dataset, *small, "1", "--json")
     assert compared.returncode == 0, compared.stderr
     assert json.loads(compared.stdout)["auc"]["scores"]["value"] == 1.0
-    refused = genieset("classifier", "train", dataset, *small)
+    refused = genieset("classifier", "train", dataset, *small, "1")
     assert refused.returncode == 1
     # Good clips are in three videos: whatever the rule, that is no evidence.
     last = refused.stderr.splitlines()[-1]
@@ -286,7 +286,7 @@ def test_from_videos_and_labels_to_a_dataset_of_good_clips(
         r"0\.\d{3} at least, and keeps \d+ labelled clips of [56] videos; label more clips, or ask for less",
         last,
     ), last
-    trained = genieset("classifier", "train", dataset, *small, "--keep-share", "0.5", "--json")
+    trained = genieset("classifier", "train", dataset, *small, "3", "--keep-share", "0.5", "--json")
     assert trained.returncode == 0, trained.stderr
     told = json.loads(trained.stdout)
     assert told["folder"] == f"{dataset}/classifiers/{told['id']}"

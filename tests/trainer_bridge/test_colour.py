@@ -26,7 +26,7 @@ def picture(matrix: int, color_range: int) -> VideoFrame:
 
 
 def first_picture(extradata: bytes, mp4: bytes) -> VideoFrame:
-    return PacketDecoder(extradata).pictures(key_packets(mp4)[:1])[0]
+    return next(PacketDecoder(extradata).pictures(key_packets(mp4)[:1]))
 
 
 def test_clips_are_what_the_codec_says() -> None:
