@@ -47,6 +47,19 @@ class OpenShard:
         except FileNotFoundError:
             raise missing(self.store, self._entry.name) from None
 
+    def distrust_copy(self) -> bool:
+        """Throw away a copy that gave damaged bytes; what was published is read from now on.
+
+        Returns:
+            Whether there was a copy: whatever is damaged is then to be read again.
+        """
+        if not self._copy or not self._cache:
+            return False
+        self._copy.close()
+        self._cache.discard(self._entry)
+        self._copy = self._cache = None
+        return True
+
     def where(self) -> str:
         """The tar's place, as a person writes it."""
         return self.store.where(self._entry.name)

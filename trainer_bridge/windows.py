@@ -134,6 +134,10 @@ class WindowReader:
         damaged: dict[int, CodecError] = {}
         for piece, data in self._fetch(reads(pieces(zip(shards, spans, strict=True))), share):
             damaged |= self._decode(piece, data, share, canvas)
+        for shard in [shard for shard in {shards[number] for number in damaged} if shard.distrust_copy()]:
+            for number in [number for number in damaged if shards[number] is shard]:
+                del damaged[number]
+                damaged |= self._read_alone(shard, number, spans[number], share, canvas)
         for number in sorted(damaged):
             shard, span = shards[number], spans[number]
             spans[number] = self._replace(number, shard, places[number].draw, share, canvas)
@@ -205,14 +209,22 @@ class WindowReader:
             self._decoders[extradata] = PacketDecoder(extradata)
         return self._decoders[extradata].pictures(packets[: span.start + span.frames - span.first_frame])
 
+    def _read_alone(
+        self, shard: OpenShard, number: int, span: Span, share: Share, canvas: Canvas
+    ) -> dict[int, CodecError]:
+        """Read and decode one window; returns it if it is damaged."""
+        found: dict[int, CodecError] = {}
+        for piece, data in self._fetch(reads([Piece.of(shard, number, span)]), share):
+            found |= self._decode(piece, data, share, canvas)
+        return found
+
     def _replace(self, number: int, shard: OpenShard, draw: int, share: Share, canvas: Canvas) -> Span:
         for _ in range(MOST_TRIES):
             draw = next_draw(draw)
             start_draw, window = divmod(draw, shard.index.windows)
             span = shard.index.span(window, start_draw)
-            for piece, data in self._fetch(reads([Piece.of(shard, number, span)]), share):
-                if not self._decode(piece, data, share, canvas):
-                    return span
+            if not self._read_alone(shard, number, span, share, canvas):
+                return span
         raise UserError(
             f"{shard.where()}: {MOST_TRIES} windows of it, drawn in the place of a damaged one, are damaged "
             "too; bring the published file back; `genieset verify` tells all damage"

@@ -23,6 +23,7 @@ from shards.store import Store
 from tests.proxy import Fault, Proxy
 from tests.trainer_bridge.conftest import publish
 from trainer_bridge import Batch, batch_digests, open_stream
+from trainer_bridge.batches import BatchSettings, GlobalBatches
 from trainer_bridge.cache import Cache
 
 SHARD = "shards/train-000003.tar"
@@ -246,3 +247,20 @@ def test_a_cache_whose_disk_is_full_changes_nothing(
     there = [shard.name for shard, is_there in zip(shards, cached, strict=True) if is_there]
     asked = "\n".join(request.line for request in s3_proxy.requests if request.got)
     assert not [name for name in there if f"{name} " in asked]
+
+
+def test_a_copy_that_rots_is_thrown_away_and_read_again(
+    in_bucket: str, tmp_path: Path, expected: list[Batch]
+) -> None:
+    store, cache = Store(in_bucket), Cache(tmp_path / "cache", 10**9)
+    (shard,) = [shard for shard in read_version(store).shards if shard.name == SHARD]
+    assert cache.fetch(store, shard)
+    (copy,) = (tmp_path / "cache").glob("*.tar")
+    copy.write_bytes(bytes(byte ^ 1 for byte in copy.read_bytes()))
+    # Nothing is fetched ahead, so the copy that was thrown away does not come back.
+    batches = GlobalBatches(in_bucket, BatchSettings(8), cache=cache)
+    reader = batches.open_reader()
+    shares = [reader.read(batches.share(step, 0, 1)) for step in range(STEPS)]
+    assert [share.replaced for share in shares] == [[]] * STEPS
+    assert [tuple(share.keys) for share in shares] == [batch.keys for batch in expected]
+    assert not copy.exists()
