@@ -27,18 +27,18 @@ demo: $(READY)  ## the whole job on sample videos: a web site, a dataset, a trai
 
 .PHONY: test
 test: check chromium  ## format, lint, types and tests: what CI runs
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target tests-of-the-build tests-of-faults tests-of-the-rest
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target tests-of-the-build tests-of-faults-and-streams tests-of-the-rest
 
 # Processes of one thread each, since some tests fork; three of them keep two cores busy.
-.PHONY: tests-of-the-build tests-of-faults tests-of-the-rest
+.PHONY: tests-of-the-build tests-of-faults-and-streams tests-of-the-rest
 tests-of-the-build: $(READY)
 	$(BIN)/python -m pytest tests/pipeline
 
-tests-of-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults
+tests-of-faults-and-streams: $(READY)
+	$(BIN)/python -m pytest tests/faults tests/trainer_bridge
 
 tests-of-the-rest: $(READY)
-	$(BIN)/python -m pytest --ignore=tests/pipeline --ignore=tests/faults
+	$(BIN)/python -m pytest --ignore=tests/pipeline --ignore=tests/faults --ignore=tests/trainer_bridge
 
 .PHONY: kills
 kills: $(READY)  ## kill at every storage operation and request; make test does so at a sample

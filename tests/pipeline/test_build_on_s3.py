@@ -138,11 +138,12 @@ def test_a_window_costs_little_more_than_its_packets(
         packets += sum(sum(clips[key][start : start + 16]) for key, start in pairs)
     windows_got = [read.got for read in s3_proxy.lines(r"^GET .*/shards/.*\.tar ") if read.range]
     indexes_got = [read.got for read in s3_proxy.lines(r"^GET .*/shards/.*\.parquet ")]
-    assert len(windows_got) == windows == 40
-    assert sum(windows_got) == packets
+    # Windows that lie together are read at once, with what lies between them.
+    assert len(windows_got) < windows == 40
+    assert packets <= sum(windows_got) <= 1.5 * packets
     everything = sum(request.got for request in s3_proxy.requests if request.line.startswith("GET"))
     print(
-        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by {windows} "
+        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by {len(windows_got)} "
         f"ranged reads, {sum(indexes_got)} of {len(indexes_got)} indexes, {everything} in all: "
         f"{everything / packets:.2f} of the packets"
     )
