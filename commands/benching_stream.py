@@ -38,6 +38,10 @@ def bench_stream(
     as_json: Json = False,
 ) -> None:
     """Random windows a CPU second, against other loaders; or what each step's batch is made of."""
+    if digest and (clips or peers):
+        raise UserError("--digest: cannot be had with --clips or --peers; ask for one of them")
+    if not digest and (world_size, steps, from_step) != (1, 10, 0):
+        raise UserError("--world-size, --steps, --from-step: mean something with --digest alone; add it")
     if digest:
         _print_digests(
             dataset,

@@ -55,8 +55,9 @@ class Augment:
             Changed windows of the same shape and type, in [0, 1].
         """
         chosen = torch.tensor([_uniform(draw) for draw in draws], dtype=torch.float32)
-        chosen = chosen.to(video.device, video.dtype)[:, :, None, None, None, None]
-        weights = torch.tensor(_LUMA, dtype=video.dtype, device=video.device)[:, None, None]
+        # Else the host would wait until the device has done all that it was given before.
+        chosen = chosen.to(video.device, video.dtype, non_blocking=True)[:, :, None, None, None, None]
+        weights = torch.tensor(_LUMA).to(video.device, video.dtype, non_blocking=True)[:, None, None]
         if self.brightness:
             video = video * (1 + self.brightness * (2 * chosen[:, 0] - 1))
         if self.contrast:

@@ -14,7 +14,7 @@ from shards.manifest import ShardEntry, Version, read_version
 from shards.store import Store
 from trainer_bridge.cache import Cache
 from trainer_bridge.indexes import Starts, WindowRules
-from trainer_bridge.mixture import MixedOrder
+from trainer_bridge.mixture import MixedOrder, whole_shares
 from trainer_bridge.order import (
     BLOCK_SHARDS,
     ORDER_VERSION,
@@ -53,6 +53,11 @@ class BatchSettings:
             UserError: a number is too small, or a choice is none.
         """
         at_least(1, batch_size=self.batch_size, window=self.window, windows_per_visit=self.windows_per_visit)
+        at_least(0, seed=self.seed)
+        if self.seed >= 2**64:
+            raise UserError(f"seed: {self.seed} is too large; give less than 2**64")
+        if self.where is not None and not isinstance(self.where, str):
+            raise UserError(f"where: {self.where!r} is no SQL predicate; give one, as 'motion >= 0.01'")
         for name, value, known in (
             ("starts", self.starts, ("aligned", "anywhere")),
             ("short", self.short, ("drop", "pad")),
@@ -87,8 +92,14 @@ class GlobalBatches:
     ) -> None:
         settings.check()
         weights = dict(datasets) if isinstance(datasets, Mapping) else {datasets: 1}
+        for place in weights:
+            if not isinstance(place, str | os.PathLike):
+                raise UserError(
+                    f"dataset: {place!r} is no folder or URL; a mixture is {{'a': 0.7, 'b': 0.3}}"
+                )
         if not weights:
             raise UserError("dataset: there is none; give a folder or a URL")
+        whole_shares(list(weights.values()))  # refuses what is no weight before anything is read
         if version is not None and len(weights) > 1:
             raise UserError("version: means one dataset; of a mixture the newest versions are streamed")
         self._settings = settings
@@ -240,5 +251,7 @@ def at_least(least: int, **numbers: int) -> None:
         UserError: one of them is less than `least`.
     """
     for name, number in numbers.items():
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise UserError(f"{name}: {number!r} is no whole number; give an int, at least {least}")
         if number < least:
             raise UserError(f"{name}: {number} is too small; give at least {least}")

@@ -20,11 +20,13 @@ class Flight:
     Attributes:
         host: what it was read as; its memory is kept until it has arrived.
         planes: where it will be, uint8 `[B, T, H * 3 // 2, W]`.
+        valid: likewise, bool `[B, T]`.
         arrived: when it is there, on the device's own clock; None where it is there at once.
     """
 
     host: HostBatch
     planes: Tensor
+    valid: Tensor
     arrived: torch.cuda.Event | None = None
 
 
@@ -58,14 +60,15 @@ class DeviceFeed:
     def start(self, host: HostBatch) -> Flight:
         """Begin to bring a batch to the device."""
         if self._side is None:
-            return Flight(host, host.planes.to(self.device))
+            return Flight(host, host.planes.to(self.device), host.valid.to(self.device))
         begun, arrived = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._side):
             begun.record(self._side)
             planes = host.planes.to(self.device, non_blocking=True)
+            valid = host.valid.to(self.device, non_blocking=True)
             arrived.record(self._side)
         self._copies.append((begun, arrived))
-        return Flight(host, planes, arrived)
+        return Flight(host, planes, valid, arrived)
 
     def finish(self, flight: Flight) -> Tensor:
         """The batch's pictures `[B, T, 3, H, W]`; what is computed with them waits for it by itself."""
@@ -74,6 +77,7 @@ class DeviceFeed:
             current.wait_event(flight.arrived)
             # Else its memory could go to another copy while this stream still reads it.
             flight.planes.record_stream(current)
+            flight.valid.record_stream(current)
         if self._augment is None:
             return planes_to_rgb(flight.planes, self._dtype, flight.host.share.colour)
         video = planes_to_rgb(flight.planes, torch.float32, flight.host.share.colour)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 
 import torch
@@ -23,6 +24,14 @@ from trainer_bridge.windows import Share, WindowReader
 _log = logging.getLogger(__name__)
 
 _GIVEN_UP = 10
+
+_LOOK_S = 1.0
+"""So often a `DataLoader` looks whether its workers live while nothing comes."""
+
+
+_DIED = (RuntimeError, EOFError, ConnectionError, FileNotFoundError)
+"""What a `DataLoader` raises whose worker has died, by where it was in handing a batch over."""
+
 _MOST_DEATHS = 3
 """So many times workers are started for one batch."""
 
@@ -33,17 +42,19 @@ class HostBatch:
 
     Attributes:
         planes: uint8 `[B, T, H * 3 // 2, W]`, the same memory as the share's.
+        valid: bool `[B, T]`, False for padding.
         share: what else was read; its own planes are empty.
         draws: the random number of each window's position.
     """
 
     planes: Tensor
+    valid: Tensor
     share: Share
     draws: list[int]
 
     def pin_memory(self) -> HostBatch:
         """The same in memory that a GPU copies from by itself."""
-        return HostBatch(self.planes.pin_memory(), self.share, self.draws)
+        return HostBatch(self.planes.pin_memory(), self.valid.pin_memory(), self.share, self.draws)
 
 
 class Windows(Dataset["HostBatch | UserError"]):
@@ -62,7 +73,8 @@ class Windows(Dataset["HostBatch | UserError"]):
         except UserError as error:
             return error  # raised in a worker, its one line would arrive wrapped in a traceback
         planes, share.planes = share.planes, share.planes[:0]
-        return HostBatch(torch.from_numpy(planes), share, [place.draw for place in places])
+        valid = torch.arange(planes.shape[1]) < torch.tensor(share.frames)[:, None]
+        return HostBatch(torch.from_numpy(planes), valid, share, [place.draw for place in places])
 
 
 class Shares(Sampler[list[WindowPlace]]):
@@ -108,7 +120,8 @@ class Loader:
         self, batches: GlobalBatches, shares: Shares, *, workers: int, pinned: bool, stall_s: float
     ) -> None:
         self._shares = shares
-        self._loader: DataLoader[HostBatch | UserError] = DataLoader(
+        self._make: Callable[[], DataLoader[HostBatch | UserError]] = partial(
+            DataLoader,
             Windows(batches.open_reader),
             sampler=shares,
             batch_size=None,  # what the sampler yields is a batch already
@@ -117,9 +130,12 @@ class Loader:
             persistent_workers=workers > 0,
             worker_init_fn=end_with_parent,
             pin_memory=pinned,
-            timeout=_GIVEN_UP * stall_s if workers else 0,
+            timeout=_LOOK_S if workers else 0,
             generator=torch.Generator(),  # else each start would draw from torch's global one
         )
+        self._died = _DIED if workers else ()
+        self._given_up_s = _GIVEN_UP * stall_s
+        self._loader = self._make()
         self._batches: Iterator[HostBatch | UserError] | None = None
 
     def next(self) -> HostBatch:
@@ -130,32 +146,47 @@ class Loader:
         Raises:
             UserError: a shard is missing or damaged, or workers give nothing or keep dying.
         """
-        for _ in range(_MOST_DEATHS):
+        deaths, begun_s = 0, time.monotonic()
+        while True:
             try:
                 if self._batches is None:
                     self._batches = iter(self._loader)
                 found = next(self._batches)
                 break
-            except RuntimeError as error:
-                self._batches = None
-                if "exited unexpectedly" in str(error):
-                    _log.warning("step %d: %s; they are started anew", self._shares.step, error)
-                elif "timed out" in str(error):
-                    raise UserError(
-                        f"step {self._shares.step}: nothing came of {self._shares.told()}; {error}"
-                    ) from None
-                else:
-                    raise
-        else:
-            raise UserError(
-                f"step {self._shares.step}: workers died {_MOST_DEATHS} times while they read "
-                f"{self._shares.told()}; if memory is short, choose fewer workers or a smaller batch_size"
-            )
+            except self._died as error:
+                self._bear(error, time.monotonic() - begun_s)
+                deaths += self._batches is None
+            if deaths == _MOST_DEATHS:
+                raise UserError(
+                    f"step {self._shares.step}: workers died {deaths} times while they read "
+                    f"{self._shares.told()}; a script that has workers needs `if __name__ == '__main__':`, "
+                    "and if memory is short, choose fewer of them or a smaller batch_size"
+                )
         if isinstance(found, UserError):
             # A new one: raised itself, it would hold this frame, and with it the workers, alive.
             raise UserError(str(found))
         return found
 
+    def _bear(self, error: Exception, waited_s: float) -> None:
+        """Go on waiting, or start workers anew; raises what is neither of the two."""
+        told = str(error) if isinstance(error, RuntimeError) else "a worker exited unexpectedly"
+        if "timed out" in told:
+            if waited_s > self._given_up_s:
+                raise UserError(
+                    f"step {self._shares.step}: in {waited_s:.0f} s nothing came of {self._shares.told()}"
+                ) from None
+        elif "exited unexpectedly" in told or "killed by signal" in told:
+            # Those that live know nothing of the others' end.
+            self.close()
+            _log.warning("step %d: a worker died; all are started anew", self._shares.step)
+        else:
+            raise error
+
     def forget(self) -> None:
         """Read again from the next step on."""
         self._batches = None
+
+    def close(self) -> None:
+        """End the workers; asked again, they are started again."""
+        self._batches = None
+        self._loader = self._make()

@@ -91,9 +91,9 @@ def whole_shares(weights: Sequence[float]) -> list[int]:
     [7, 3]
     """
     for weight in weights:
-        if not 0 < weight < float("inf"):
-            raise UserError(f"weights: {weight} is not a number above 0; leave out what has no weight")
-    exact = [Fraction(repr(weight)) if isinstance(weight, float) else Fraction(weight) for weight in weights]
+        if isinstance(weight, str | None) or not 0 < weight < float("inf"):
+            raise UserError(f"weights: {weight!r} is not a number above 0; leave out what has no weight")
+    exact = [Fraction(repr(float(weight))) for weight in weights]
     scale = lcm(*(weight.denominator for weight in exact))
     shares = [int(weight * scale) for weight in exact]
     shares = [share // gcd(*shares) for share in shares]

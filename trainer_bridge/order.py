@@ -85,7 +85,8 @@ class WindowOrder:
     ) -> None:
         self._windows = np.asarray(windows, dtype=np.int64)
         self._visit = windows_per_visit
-        self._seed = seed
+        # Datasets of one shape are not to be shuffled alike.
+        self._seeds = (seed, part) if part else (seed,)
         self._part = part
         self._epoch: tuple[int, IntArray, IntArray] | None = None
         self._block: tuple[tuple[int, int], IntArray] | None = None
@@ -105,7 +106,7 @@ class WindowOrder:
             epoch, place = divmod(position, self.windows_per_epoch)
             number, first = self._block_at(epoch, place)
             rows = self._shuffled(epoch, number)[place - first : place - first + positions.stop - position]
-            draws = draw(self._seed, epoch, rows[:, 0], rows[:, 1])
+            draws = draw((*self._seeds, epoch), rows[:, 0], rows[:, 1])
             places += [
                 WindowPlace(self._part, shard, window, number)
                 for (shard, window), number in zip(rows.tolist(), draws.tolist(), strict=True)
@@ -129,7 +130,7 @@ class WindowOrder:
         # Another thread may look ahead into another epoch meanwhile.
         table = self._epoch
         if table is None or table[0] != epoch:
-            shards = permutation(len(self._windows), self._seed, epoch)
+            shards = permutation(len(self._windows), *self._seeds, epoch)
             starts = np.arange(0, len(shards), BLOCK_SHARDS)
             self._epoch = table = epoch, shards, np.cumsum(np.add.reduceat(self._windows[shards], starts))
         return table[1:]
@@ -156,7 +157,7 @@ class WindowOrder:
         visits = -(-counts // self._visit)
         first = self._visit * _numbers_within(visits)
         sizes = np.minimum(self._visit, np.repeat(counts, visits) - first)
-        shuffled = permutation(len(sizes), self._seed, epoch, number)
+        shuffled = permutation(len(sizes), *self._seeds, epoch, number)
         sizes = sizes[shuffled]
         windows = np.repeat(first[shuffled], sizes) + _numbers_within(sizes)
         return np.stack([np.repeat(np.repeat(shards, visits)[shuffled], sizes), windows], axis=1)
@@ -199,9 +200,9 @@ def permutation(count: int, *seeds: int) -> IntArray:
     return np.argsort(_mix(_seeded(seeds) + numbers * _GAMMA), kind="stable").astype(np.int64)
 
 
-def draw(seed: int, epoch: int, shards: IntArray, windows: IntArray) -> DrawArray:
+def draw(seeds: Sequence[int], shards: IntArray, windows: IntArray) -> DrawArray:
     """A random number of 64 bits for each window of an epoch, by what names it: uint64 `[n]`."""
-    of_shard = _mix(_seeded((seed, epoch)) + (shards.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+    of_shard = _mix(_seeded(seeds) + (shards.astype(np.uint64) + np.uint64(1)) * _GAMMA)
     return _mix(of_shard + (windows.astype(np.uint64) + np.uint64(1)) * _GAMMA)
 
 

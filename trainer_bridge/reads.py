@@ -31,11 +31,19 @@ class OpenShard:
         self._copy: Ranges | None = None
 
     def read(self, byte: int, size: int) -> bytes:
-        """Bytes of the tar, from the cache's copy once there is one; fewer only at its end.
+        """Bytes of the tar, from the cache's copy once there is one.
 
         Raises:
             UserError: the tar is missing, or shorter than was published.
         """
+        data = self._read(byte, size)
+        if len(data) < size and self.distrust_copy():
+            data = self._read(byte, size)
+        if len(data) < size:
+            raise damaged(self.store, self._entry.name, f"ends at byte {byte + len(data):,}")
+        return data
+
+    def _read(self, byte: int, size: int) -> bytes:
         if self._cache and not self._copy:
             self._copy = self._cache.ranges(self.store, self._entry)
         try:
@@ -136,7 +144,7 @@ class Read:
     pieces: list[Piece]
 
     def fetch(self) -> bytes:
-        """The bytes; fewer where the tar ends before them."""
+        """The bytes."""
         return self.shard.read(self.byte, self.size)
 
     def of_pieces(self, data: bytes) -> Iterator[tuple[Piece, bytes]]:

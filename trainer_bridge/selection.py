@@ -65,7 +65,10 @@ def select(store: Store, version: Version, shards: Sequence[ShardEntry], where: 
             "`genieset verify` tells what is wrong"
         )
     asked = clips.drop_columns(["shard_number"]).append_column(_NUMBER, pa.array(np.arange(len(clips))))
-    found, again = (np.sort(numbers_where({CLIPS: asked}, where, _NUMBER)) for _ in range(2))
+    try:
+        found, again = (np.sort(numbers_where({CLIPS: asked}, where, _NUMBER)) for _ in range(2))
+    except UserError as error:
+        raise UserError(f"where: {error}") from None
     if not np.array_equal(found, again):
         raise UserError(
             f"where: {where!r} selects other clips each time it is asked; leave out what is random"

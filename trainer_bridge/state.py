@@ -34,9 +34,13 @@ def check_state(state: Mapping[str, int | str], current: StreamState, settings: 
     Raises:
         UserError: the line names the first setting that differs.
     """
+    if not isinstance(state, Mapping) or not state.keys() >= current.keys():
+        raise UserError(f"{state!r} is no state of a stream of this release; give what `state_dict` returned")
     for name, value in current.items():
-        if state.get(name) == value:
+        if state[name] == value:
             continue
+        if name == "order":
+            raise UserError("order: the state to be resumed was changed since `state_dict` returned it")
         given = settings[name]
         if isinstance(given, int):
             differ = f"had {name} {state.get(name)}, this one has {given}"
@@ -53,6 +57,20 @@ _MEANT = {
     "selection": "selection of clips by the same `where`",
     "release": "release's order of windows",
 }
+
+
+def step_of(state: Mapping[str, int | str]) -> int:
+    """The step that a state goes on at.
+
+    Raises:
+        UserError: it names none.
+    """
+    if not isinstance(state, Mapping):
+        raise UserError(f"step: {state!r} is no state of a stream; give what `state_dict` returned")
+    step = state.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise UserError(f"step: the state to be resumed has {step!r}; a whole number from 0 on is needed")
+    return step
 
 
 def _as_integer(value: object) -> int:

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ from trainer_bridge.indexes import Starts
 from trainer_bridge.loading import Loader, Shares
 from trainer_bridge.order import Short
 from trainer_bridge.prefetch import Prefetcher
-from trainer_bridge.state import StreamState
+from trainer_bridge.state import StreamState, step_of
 from trainer_bridge.telemetry import StepTimes, Telemetry
 from trainer_bridge.watchdog import StallWatchdog
 from trainer_bridge.windows import Replaced
@@ -122,9 +123,12 @@ def open_stream(
         UserError: there is no such dataset, version, split, column, rank or device; the split has too
             few windows for a batch; or `world_size` does not divide `batch_size`.
     """
-    at_least(0, workers=workers, max_damaged=max_damaged)
-    if not stall_s > 0:
-        raise UserError(f"stall_s: {stall_s} is too small; give seconds, more than 0")
+    at_least(0, workers=workers, max_damaged=max_damaged, step=step, rank=rank)
+    at_least(1, world_size=world_size)
+    if not isinstance(stall_s, int | float) or not stall_s > 0:
+        raise UserError(f"stall_s: {stall_s!r} is no time to wait; give seconds, more than 0")
+    if cache is not None and not isinstance(cache, Cache):
+        raise UserError(f"cache: {cache!r} is none; give trainer_bridge.cache.Cache(folder, max_bytes)")
     settings = BatchSettings(batch_size, split, window, seed, starts, short, where, windows_per_visit)
     batches = GlobalBatches(dataset, settings, version=version, cache=cache)
     return Stream(
@@ -172,6 +176,8 @@ class Stream:
         self._flights: deque[Flight] = deque()
         self._failed: UserError | None = None
         self._returned_s: float | None = None
+        self._closed = False
+        self._asking = Lock()
         # Of the thread that watches nothing may lead back here, or a stream that is dropped would live on.
         self._watchdog = StallWatchdog(stall_s, shares.told)
         self.telemetry = Telemetry(shares.rank, workers)
@@ -199,6 +205,13 @@ class Stream:
             UserError: a shard is missing, or too many clips are damaged; the line names shard, key and
                 byte. Asked again, it tries the same batch again.
         """
+        # Decoders and the step that comes next are one thread's at a time.
+        with self._asking:
+            return self._next()
+
+    def _next(self) -> Batch:
+        if self._closed:
+            raise UserError("the stream was closed; open another one")
         called_s = time.perf_counter()
         try:
             flight = self._next_flight()
@@ -232,7 +245,7 @@ class Stream:
             video=video,
             keys=tuple(share.keys),
             starts=tuple(share.starts),
-            valid=_valid(share.frames, video.shape[1], video.device),
+            valid=flight.valid,
             step=step,
             replaced=tuple(share.replaced),
             read_s=share.read_s,
@@ -256,12 +269,14 @@ class Stream:
         """
         if not allow_change:
             self._plan.check(state)
-        self._shares.step = int(state["step"])
+        self._shares.step = step_of(state)
         self._forget_read()
 
     def close(self) -> None:
-        """End the workers and what is fetched ahead; the stream can be asked again all the same."""
+        """End the workers and what is fetched ahead; the stream cannot be asked again."""
+        self._closed = True
         self._forget_read()
+        self._loader.close()
         self._watchdog.close()
         if self._prefetcher:
             self._prefetcher.close()
@@ -304,10 +319,6 @@ class Stream:
                 f"{replaced[-1].why}; with it {len(self._damaged)} clips are, more than "
                 f"max_damaged={self._max_damaged}; `genieset verify` finds all damage"
             )
-
-
-def _valid(frames: list[int], window: int, device: torch.device) -> Tensor:
-    return (torch.arange(window) < torch.tensor(frames)[:, None]).to(device)
 
 
 def _device(name: str | torch.device) -> torch.device:

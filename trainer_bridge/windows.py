@@ -34,6 +34,9 @@ from trainer_bridge.reads import OpenShard, Piece, Read, pieces, reads
 MOST_TRIES = 64
 """So many windows are tried in the place of a damaged one."""
 
+MOST_DECODERS = 64
+"""So many decoders are open at most, one for each encoding; a dataset has one, or a few."""
+
 
 @dataclass(frozen=True)
 class ReaderPart:
@@ -206,6 +209,8 @@ class WindowReader:
                 raise CodecError("crc32")
         extradata = index.extradata(span.row)
         if extradata not in self._decoders:
+            if len(self._decoders) == MOST_DECODERS:
+                self._decoders.clear()
             self._decoders[extradata] = PacketDecoder(extradata)
         return self._decoders[extradata].pictures(packets[: span.start + span.frames - span.first_frame])
 

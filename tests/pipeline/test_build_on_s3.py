@@ -143,8 +143,8 @@ def test_a_window_costs_little_more_than_its_packets(
     assert packets <= sum(windows_got) <= 1.5 * packets
     everything = sum(request.got for request in s3_proxy.requests if request.line.startswith("GET"))
     print(
-        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by {len(windows_got)} "
-        f"ranged reads, {sum(indexes_got)} of {len(indexes_got)} indexes, {everything} in all: "
-        f"{everything / packets:.2f} of the packets"
+        f"\n{windows} windows: {packets} bytes of packets, {sum(windows_got)} read for them by "
+        f"{len(windows_got)} ranged reads, {sum(indexes_got)} of {len(indexes_got)} indexes, {everything} in "
+        f"all: {everything / packets:.2f} of the packets"
     )
     assert everything <= 3 * packets

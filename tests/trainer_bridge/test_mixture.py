@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,8 +60,15 @@ def test_a_rank_reads_mostly_what_is_ahead_of_it(world_size: int) -> None:
             for step in range(20)
             for place in rank_share(mixed.locate(range(step * 64, step * 64 + 64)), rank, world_size)
         ]
-        assert len(ahead) <= 40 if world_size == 1 else len(ahead) < 40
-        assert sum(place in ahead for place in read) >= 0.9 * len(read)
+        # Of two blocks of each, the smaller of which has 20 in all.
+        assert len(ahead) <= 52 / world_size + 12
+        assert sum(place in ahead for place in read) >= 0.8 * len(read)
+
+
+def test_datasets_of_one_shape_are_shuffled_apart() -> None:
+    one, other = (WindowOrder([20] * 6, 5, part=part).locate(range(60)) for part in (0, 1))
+    assert [place[1:] for place in one] != [place[1:] for place in other]
+    assert not {place.draw for place in one} & {place.draw for place in other}
 
 
 def test_the_seed_decides_who_comes_first() -> None:
@@ -70,7 +78,14 @@ def test_the_seed_decides_who_comes_first() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "shares"),
-    [([0.7, 0.3], [7, 3]), ([3, 1], [3, 1]), ([1.0, 1.0, 2.0], [1, 1, 2]), ([0.1, 0.25], [2, 5]), ([9], [1])],
+    [
+        ([0.7, 0.3], [7, 3]),
+        ([3, 1], [3, 1]),
+        ([1.0, 1.0, 2.0], [1, 1, 2]),
+        ([0.1, 0.25], [2, 5]),
+        ([9], [1]),
+        ([np.float64(0.7), np.float32(0.5)], [7, 5]),
+    ],
 )
 def test_weights_are_meant_as_they_are_written(weights: list[float], shares: list[int]) -> None:
     assert whole_shares(weights) == shares

@@ -1,6 +1,9 @@
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,17 @@ def test_the_state_of_another_version_is_refused_unless_told(make_dataset: MakeD
         ({"device": "gpu"}, "device: gpu cannot be used here"),
         ({"device": "cuda:99"}, "device: cuda:99 cannot be used here"),
         ({"version": 7}, "no version 7"),
+        ({"seed": -1}, "seed: -1 is too small; give at least 0"),
+        ({"seed": 2**64}, "seed: 18446744073709551616 is too large"),
+        ({"batch_size": "4"}, "batch_size: '4' is no whole number"),
+        ({"window": 16.0}, "window: 16.0 is no whole number"),
+        ({"workers": None}, "workers: None is no whole number"),
+        ({"world_size": 0}, "world_size: 0 is too small; give at least 1"),
+        ({"rank": None}, "rank: None is no whole number"),
+        ({"where": 5}, "where: 5 is no SQL predicate"),
+        ({"where": ""}, "where: '': "),
+        ({"cache": "cache"}, "cache: 'cache' is none"),
+        ({"stall_s": "x"}, "stall_s: 'x' is no time to wait"),
         ({"starts": "any"}, "starts: there is no 'any'; choose aligned or anywhere"),
         ({"short": "cut"}, "short: there is no 'cut'; choose drop or pad"),
         ({"windows_per_visit": 0}, "windows_per_visit: 0 is too small; give at least 1"),
@@ -154,6 +168,39 @@ def test_what_cannot_be_is_refused_in_one_line(dataset: Path, options: dict[str,
     with pytest.raises(UserError, match=message) as caught:
         open_stream(dataset, **{"batch_size": 4} | options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"set", {5: 1}, {"set": "1"}, {"set": None}, {}])
+def test_what_is_no_dataset(wrong: Any) -> None:
+    with pytest.raises(UserError, match=r"^(dataset|weights): "):
+        open_stream(wrong, batch_size=1)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [], {}, {"step": 1}])
+def test_what_is_no_state(dataset: Path, wrong: Any) -> None:
+    stream = open_stream(dataset, batch_size=4)
+    with pytest.raises(UserError, match="no state of a stream"):
+        stream.load_state_dict(wrong)
+    with pytest.raises(UserError, match="order: the state to be resumed was changed"):
+        stream.load_state_dict(stream.state_dict() | {"order": "zz"})
+
+
+def test_threads_share_a_stream(dataset: Path) -> None:
+    stream = open_stream(dataset, batch_size=4)
+    with ThreadPoolExecutor(3) as pool:
+        found = [future.result() for future in [pool.submit(next, stream) for _ in range(12)]]
+    assert_same(sorted(found, key=lambda batch: batch.step), take(12, dataset))
+
+
+def test_a_tar_cut_short_while_it_is_read(make_dataset: MakeDataset) -> None:
+    root = make_dataset([("train", [160])])
+    stream = open_stream(root, batch_size=2)
+    next(stream)
+    path = Store(root).path("shards/train-000000.tar")
+    with path.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match=r"train-000000.tar: is damaged \(ends at byte"):
+        list(islice(stream, 5))
 
 
 def test_no_dataset(tmp_path: Path) -> None:
@@ -230,6 +277,39 @@ def test_a_tar_cut_short_ends_the_stream(make_dataset: MakeDataset, workers: int
         assert "\n" not in str(caught.value)
         assert stream.step == 0
         del caught  # its traceback holds the stream, and workers take 5 s to end in a garbage collection
+
+
+def test_workers_that_die_are_started_anew(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = take(12, dataset)
+    stream = open_stream(dataset, batch_size=4, workers=2)
+    found = list(islice(stream, 2))
+    for at_once in (1, 2):
+        killed = [worker.pid for worker in stream._loader._loader._iterator._workers[:at_once]]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        found += islice(stream, 5)
+    assert_same(found, expected)
+    assert any("a worker died; all are started anew" in record.getMessage() for record in caplog.records)
+    stream.close()
+
+
+def test_a_closed_stream_is_not_asked_again(dataset: Path) -> None:
+    stream = open_stream(dataset, batch_size=4, workers=1)
+    next(stream)
+    (worker,) = stream._loader._loader._iterator._workers
+    stream.close()
+    worker.join(30)
+    assert not worker.is_alive()
+    with pytest.raises(UserError, match="the stream was closed; open another one"):
+        next(stream)
+
+
+@pytest.mark.parametrize("step", [1.7, -1, None, "3", True])
+def test_a_state_without_a_step_is_refused(dataset: Path, step: object) -> None:
+    stream = open_stream(dataset, batch_size=4, step=2)
+    with pytest.raises(UserError, match=r"step: the state to be resumed has .*; a whole number"):
+        stream.load_state_dict(stream.state_dict() | {"step": step})
+    assert stream.step == 2
 
 
 def test_a_batch_that_is_on_its_way_changes_nothing(dataset: Path) -> None:
