@@ -69,9 +69,7 @@ def planes_to_rgb(planes: Tensor, dtype: torch.dtype = torch.float32, colour: Co
     blocks = convert(block, height, width, dtype, _terms(colour), planes.device)
     for first in range(0, len(flat), block):
         part = flat[first : first + block]
-        chroma = part[:, pixels:].to(torch.int16)
-        # Each sample twice, side by side: times 257 is a byte beside itself.
-        chroma = chroma.mul_(257).view(torch.uint8).view(-1, 2, height // 2, 1, width)
+        chroma = part[:, pixels:].view(-1, 2, height // 2, 1, width // 2)
         luma = part[:, :pixels].view(-1, 1, height // 2, 2, width)
         blocks.convert(luma, chroma, rgb[first : first + block])
     return rgb.view(*batch, 3, height, width)
@@ -104,7 +102,9 @@ class _Floats:
     def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
         n = len(rgb)
         y = self._luma[:n].copy_(luma).mul_(self._terms.luma)
-        less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n])
+        # Each sample twice, side by side: times 257 is a byte beside itself.
+        wide = chroma.to(torch.int16).mul_(257).view(torch.uint8)
+        less_y = _less_y(wide, self._terms, self._chroma[:n], self._less_y[:n])
         if self._sum is None:
             torch.add(y, less_y, out=rgb)
             rgb.clamp_(0, 1)
@@ -113,7 +113,11 @@ class _Floats:
 
 
 class _Steps:
-    """Converts blocks of pictures to steps, by sums of 16-bit parts of a step."""
+    """Converts blocks of pictures to steps, by sums of 16-bit parts of a step.
+
+    What becomes a whole number does so at the size of chroma, or by whole numbers alone: torch takes ten
+    times as long to cut off a float as to add two numbers.
+    """
 
     def __init__(
         self, block: int, height: int, width: int, dtype: torch.dtype, terms: _Terms, device: torch.device
@@ -121,20 +125,27 @@ class _Steps:
         parts = 1 << _PART_BITS
         terms = terms._replace(offset=terms.offset + 0.5)  # what is cut off below is then rounded
         self._terms = _Terms(*(term * parts for term in terms))
-        self._luma = torch.empty((block, 1, height // 2, 2, width), device=device)
-        self._chroma = torch.empty((block, 2, height // 2, 1, width), device=device)
-        self._less_y = torch.empty((block, 3, height // 2, 1, width), device=device)
-        self._luma_parts = torch.empty_like(self._luma, dtype=torch.int16)
-        self._less_y_parts = torch.empty_like(self._less_y, dtype=torch.int16)
+        self._whole = int(self._terms.luma)
+        self._finer = round((self._terms.luma - self._whole) * 256)
+        # Rounded to the nearest, with what the rounding of `_finer` itself adds taken back at middle luma.
+        self._half = 128 - round((self._finer - (self._terms.luma - self._whole) * 256) * 255 / 2)
+        self._luma = torch.empty((block, 1, height // 2, 2, width), dtype=torch.int16, device=device)
+        self._luma_finer = torch.empty_like(self._luma)
+        self._chroma = torch.empty((block, 2, height // 2, 1, width // 2), device=device)
+        self._less_y = torch.empty((block, 3, height // 2, 1, width // 2), device=device)
         self._sum = torch.empty((block, 3, height // 2, 2, width), dtype=torch.int16, device=device)
         assert dtype == torch.uint8
 
     def convert(self, luma: Tensor, chroma: Tensor, rgb: Tensor) -> None:
         n = len(rgb)
-        # Luma is not negative: with a half added, cutting it off rounds it.
-        y = self._luma_parts[:n].copy_(self._luma[:n].copy_(luma).mul_(self._terms.luma).add_(0.5))
+        y = self._luma[:n].copy_(luma)
+        # 255 * 256 is more than 16 bits hold, the part behind the point of 32 * 255 / 219 times that is not.
+        finer = torch.mul(y, self._finer, out=self._luma_finer[:n]).add_(self._half).bitwise_right_shift_(8)
+        y.mul_(self._whole).add_(finer)
         less_y = _less_y(chroma, self._terms, self._chroma[:n], self._less_y[:n]).round_()
-        total = torch.add(y, self._less_y_parts[:n].copy_(less_y), out=self._sum[:n])
+        # Twice side by side, as the halves of a number of 32 bits.
+        wide = less_y.to(torch.int32).bitwise_and_(0xFFFF).mul_(0x10001).view(torch.int16)
+        total = torch.add(y, wide, out=self._sum[:n])
         rgb.copy_(total.bitwise_right_shift_(_PART_BITS).clamp_(0, 255))
 
 
