@@ -32,13 +32,17 @@ test: check chromium  ## format, lint, types and tests: what CI runs
 # Processes of one thread each, since some tests fork; three of them keep two cores busy.
 .PHONY: tests-of-the-build tests-of-faults-and-streams tests-of-the-rest
 tests-of-the-build: $(READY)
-	$(BIN)/python -m pytest tests/pipeline
+	$(BIN)/python -m pytest -m "not long" tests/pipeline
 
 tests-of-faults-and-streams: $(READY)
-	$(BIN)/python -m pytest tests/faults tests/trainer_bridge
+	$(BIN)/python -m pytest -m "not long" tests/faults tests/trainer_bridge
 
 tests-of-the-rest: $(READY)
-	$(BIN)/python -m pytest --ignore=tests/pipeline --ignore=tests/faults --ignore=tests/trainer_bridge
+	$(BIN)/python -m pytest -m "not long" --ignore=tests/pipeline --ignore=tests/faults --ignore=tests/trainer_bridge
+
+.PHONY: long
+long: $(READY) chromium  ## the few tests that take a minute or more each
+	$(BIN)/python -m pytest -m long
 
 .PHONY: kills
 kills: $(READY)  ## kill at every storage operation and request; make test does so at a sample

@@ -26,21 +26,22 @@ def games(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_it_tells_both_contenders_and_both_controls(games: Path) -> None:
     command = [sys.executable, "-P", "-m", "genieset", "bench", "quality", games]
-    command += ["--pieces", "4", "--epochs", "1"]
+    command += ["--pieces", "8", "--epochs", "1"]
     done = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["videos"] == 3
-    assert told["kinds"]["game"] == 6
-    assert sum(told["kinds"].values()) == 12
+    assert told["kinds"]["game"] == 12
+    assert sum(told["kinds"].values()) == 24
     for contenders in (told["auc"], told["shuffled"]):
         assert contenders.keys() == {"scores", "resnet18"}
         assert all(0 <= area["value"] <= 1 for area in contenders.values())
     with open_engine(1) as engine:
-        again = make_dataset([games], 4, 0, ("motion",), engine, Quiet())
-        assert sum(row.label == 5 for row in read_labels(again.labels).rows) == 6
+        again = make_dataset([games], 8, 0, ("motion",), engine, Quiet())
+        assert sum(row.label == 5 for row in read_labels(again.labels).rows) == 12
 
 
 def test_a_corpus_is_named_by_all_that_it_is_made_of(games: Path) -> None:

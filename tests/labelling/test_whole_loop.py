@@ -108,6 +108,7 @@ def unseen_area(store: Store, classifier: str, corpus: dict[str, Planted]) -> fl
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.long
 def test_the_whole_loop(browser: Browser, corpus: dict[str, Planted], tmp_path: Path) -> None:  # noqa: F811
     dataset, config = tmp_path / "set", tmp_path / "loop.yaml"
     source = {"kind": "files", "path": str(tmp_path / "videos")}

@@ -131,6 +131,7 @@ def test_torchrun_loses_a_rank_and_goes_on_with_one(small: Path, tmp_path: Path)
     assert_one_sequence(run, small, 64)
 
 
+@pytest.mark.long
 def test_ray_train_loses_a_node_and_goes_on_with_the_other(small: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     # Sockets lie below it, whose names the kernel limits to 107 characters.
