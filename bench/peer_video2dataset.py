@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+from bench.environments import last_line, make_environment, python_of
 from bench.rounds import CannotRun, Work
 from bench.sources import CACHE
 from pipeline.decode import ffmpeg_binary
@@ -20,7 +20,7 @@ from pipeline.probe import probe
 NAME = "video2dataset"
 
 _HOME = CACHE / "video2dataset"
-_PYTHON = _HOME / "bin" / "python"
+_PYTHON = python_of(_HOME)
 _DRIVER = Path(__file__).with_name("video2dataset_driver.py")
 
 # 1.3.0 is its last release; what it needs has moved on since, so the last that fit are named.
@@ -37,7 +37,7 @@ def prepare(video: Path) -> Work:
     """
     if video.suffix not in _KINDS:
         raise CannotRun(f"it does not know {video.suffix or 'such'} files")
-    _install()
+    make_environment(_HOME, _REQUIREMENTS, _lend_ffmpeg)
     environment = os.environ | {"PATH": f"{_HOME / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     duration_s = probe(video).duration_s or 0.0
 
@@ -45,25 +45,10 @@ def prepare(video: Path) -> Work:
         command = [str(_PYTHON), str(_DRIVER), str(video.absolute()), str(duration_s), str(folder)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise CannotRun(f"it failed: {_last_line(done.stderr)}")
+            raise CannotRun(f"it failed: {last_line(done.stderr)}")
 
     return work
 
 
-def _install() -> None:
-    ready = _HOME / ".ready"
-    if ready.exists():
-        return
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(_HOME)],
-        [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_REQUIREMENTS],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CannotRun(f"it cannot be installed: {_last_line(done.stderr)}")
+def _lend_ffmpeg() -> None:
     (_HOME / "bin" / "ffmpeg").symlink_to(ffmpeg_binary("bundled"))
-    ready.touch()
-
-
-def _last_line(said: str) -> str:
-    return (said.strip().splitlines() or ["it said nothing"])[-1]

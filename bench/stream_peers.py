@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
-from bench.rounds import CannotRun
+from bench.environments import make_environment, python_of
 from bench.sources import CACHE
 
 _HOME = CACHE / "loaders"
-_PYTHON = _HOME / "bin" / "python"
+_PYTHON = python_of(_HOME)
 _FFMPEG = _HOME / "ffmpeg"
 
 _REQUIREMENTS = (
@@ -50,19 +48,7 @@ def install() -> None:
     Raises:
         CannotRun: it cannot be installed.
     """
-    ready = _HOME / ".ready"
-    if ready.exists() and ready.read_text().split() == sorted(_REQUIREMENTS):
-        return
-    for words in (
-        [sys.executable, "-m", "venv", "--clear", str(_HOME)],
-        [str(_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_REQUIREMENTS],
-    ):
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            raise CannotRun(f"it cannot be installed: {said[-1]}")
-    _lend_ffmpeg()
-    ready.write_text("\n".join(sorted(_REQUIREMENTS)))
+    make_environment(_HOME, _REQUIREMENTS, _lend_ffmpeg)
 
 
 def _lend_ffmpeg() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
-pytest_plugins = ["tests.stores"]
+pytest_plugins = ["tests.stores", "tests.disks"]
 
 # How long an example takes is the machine's affair.
 settings.register_profile("patient", deadline=None)

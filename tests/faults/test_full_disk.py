@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.disks import MountDisk
 from tests.faults.books import contents, faults_in
 from tests.faults.commands import genieset
 
@@ -16,17 +16,9 @@ LongBuild = Callable[[Path], Path]
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of a size to be set."""
-    if os.geteuid():
-        pytest.skip("only root may mount a disk of 100 kB")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+def small_disk(mount_disk: MountDisk) -> Path:
+    """A disk that a build fills, and that can be made larger."""
+    return mount_disk("100k")
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

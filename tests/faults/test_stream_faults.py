@@ -7,8 +7,7 @@ import os
 import random
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from shards.errors import UserError
 from shards.index import index_name, read_index
 from shards.manifest import read_version
 from shards.store import Store
+from tests.disks import MountDisk
 from tests.proxy import Fault, Proxy
 from tests.trainer_bridge.conftest import publish
 from trainer_bridge import Batch, batch_digests, open_stream
@@ -216,17 +216,9 @@ def test_an_endpoint_that_is_gone_is_told_and_comes_back(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(mount_disk: MountDisk) -> Path:
     """A disk that two of the shards fill."""
-    if os.geteuid():
-        pytest.skip("only root may mount a disk of 64 kB")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    return mount_disk("64k")
 
 
 def test_a_cache_whose_disk_is_full_changes_nothing(

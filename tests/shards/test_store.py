@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +7,7 @@ import pytest
 
 from shards.errors import UserError
 from shards.store import Store
+from tests.disks import MountDisk
 
 
 def objects(root: Path) -> set[str]:
@@ -86,19 +85,9 @@ def test_an_absent_folder_is_an_empty_one(tmp_path: Path) -> None:
     assert Store(tmp_path / "none").list("commits") == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk of a few pages")
-def test_a_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "genieset-test", str(tmp_path)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
-        store = Store(tmp_path)
-        with pytest.raises(UserError, match=r"No space left on device; make room"):
-            store.put("packs/p.tar", bytes(2**20))
-        assert objects(tmp_path) == set()
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(mount_disk: MountDisk) -> None:
+    disk = mount_disk("64k")
+    store = Store(disk)
+    with pytest.raises(UserError, match=r"No space left on device; make room"):
+        store.put("packs/p.tar", bytes(2**20))
+    assert objects(disk) == set()

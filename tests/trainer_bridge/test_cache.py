@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from shards.errors import UserError
 from shards.manifest import ShardEntry
 from shards.store import Store
+from tests.disks import MountDisk
 from tests.proxy import Fault, Proxy
 from tests.stores import ROOT
 from tests.trainer_bridge.cached import put_shards, shard_bytes
@@ -275,17 +275,9 @@ def test_a_kill_while_fetching_leaves_nothing_that_is_served(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(mount_disk: MountDisk) -> Path:
     """A disk that holds two shards and a bit."""
-    if os.geteuid():
-        pytest.skip("only root may mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=240k", "tmpfs", str(disk)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    return mount_disk("240k")
 
 
 def test_a_disk_smaller_than_the_cache_is_a_smaller_cache(
