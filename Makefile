@@ -73,6 +73,8 @@ bench: demo  ## the benchmarks of the README, one after the other; takes two hou
 	$(BIN)/genieset bench duplicates --clips 1000000
 	$(BIN)/genieset bench quality
 	$(BIN)/genieset bench verify
+	$(BIN)/genieset bench stream --peers
+	$(BIN)/genieset bench stream --clips 6800000
 
 .PHONY: check
 check: $(READY)  ## format, lint and types only
